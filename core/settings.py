@@ -1,0 +1,188 @@
+"""Everything that a site may set, read once at start and handed in.
+
+Sources, strongest first: environment (`ECG_NODE_...`), files named by `ECG_NODE_..._FILE` (secrets), the TOML file
+named by `ECG_NODE_CONFIG`, the defaults below. An unknown or impossible setting is refused at start, by name.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.errors import BadSettings
+
+PREFIX = "ECG_NODE_"
+CONFIG_VARIABLE = "ECG_NODE_CONFIG"
+NESTED = "__"
+
+# PS3.8 9.3.2: 16 characters of ISO 646:1990-Basic G0 without backslash and control characters
+AeTitle = Annotated[str, StringConstraints(pattern=r"^[ -\[\]-~]{1,16}$", strip_whitespace=True)]
+SrClass = Literal["auto", "comprehensive3d", "comprehensive", "enhanced"]
+
+
+class Destination(BaseModel):
+    """A PACS that gets results."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(description="Host name or address of the PACS.")
+    port: int = Field(ge=1, le=65535, description="Its DICOM port.")
+    ae_title: AeTitle = Field(description="Its AE title.")
+    sr_class: SrClass = Field("auto", description="SR storage class; auto asks the PACS once and keeps the answer.")
+    send: Literal["sr", "heatmap", "both"] = Field("both", description="Which results go there.")
+
+
+class Caller(BaseModel):
+    """A modality or PACS that may send to the node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ae_titles: tuple[AeTitle, ...] = Field(description="Every calling AE title that this peer uses.")
+    addresses: tuple[str, ...] = Field((), description="Addresses or networks it may call from; empty: any.")
+    stat: bool = Field(False, description="Everything from this peer is judged first.")
+
+
+class Settings(BaseSettings):
+    """The node's settings; each is documented in docs/settings.md."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    # Places
+    data_dir: Path = Field(Path("data"), description="Received files, results, the SQLite database and keys.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy address of the audit database; empty: SQLite in the data folder."
+    )
+    broker_url: SecretStr = Field(
+        SecretStr(""), description="Redis or Valkey address; empty: the embedded broker that `ecg-node run` starts."
+    )
+    model_dir: Path | None = Field(None, description="Folder of a released model; empty: the one that is shipped.")
+    installation: str = Field("ecg-node", min_length=1, description="Name of this installation; part of its UIDs.")
+    demo: bool = Field(False, description="Open to every caller, on loopback only. Never in production.")
+
+    # Receiving
+    ae_title: AeTitle = Field("ECGNODE", description="Our AE title.")
+    more_ae_titles: tuple[AeTitle, ...] = Field((), description="Further AE titles that the node answers to.")
+    listen_host: str = Field("127.0.0.1", description="Address that the listener binds.")
+    listen_port: int = Field(11112, ge=0, le=65535, description="Port that the listener binds; 0: any free one.")
+    callers: dict[str, Caller] = Field({}, description="Who may send, by a name of your own.")
+    more_storage_classes: tuple[str, ...] = Field((), description="Further SOP class UIDs that are accepted and kept.")
+    max_associations: int = Field(64, ge=1, description="Associations open at the same time.")
+    max_associations_per_address: int = Field(32, ge=1, description="Associations from one address.")
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 24, description="Largest PDU that we offer to receive, bytes.")
+    max_instance_bytes: int = Field(256 << 20, ge=1 << 16, description="Largest data set that is accepted, bytes.")
+    max_bytes_in_flight: int = Field(256 << 20, ge=1 << 20, description="Bytes being received, over all associations.")
+    max_nesting: int = Field(64, ge=1, le=200, description="Deepest sequence nesting that is accepted.")
+    pdu_timeout_s: float = Field(10.0, gt=0, description="A PDU once begun must be complete within this time, seconds.")
+    association_timeout_s: float = Field(5.0, gt=0, description="A connection must ask for an association in time, s.")
+    idle_timeout_s: float = Field(60.0, gt=0, description="An association with nothing to say is aborted, seconds.")
+    database_timeout_s: float = Field(10.0, gt=0, description="Longest wait for a locked database, seconds.")
+    disk_reserve_bytes: int = Field(2_000_000_000, ge=0, description="Free bytes below which nothing is accepted.")
+    disk_reserve_fraction: float = Field(0.05, ge=0, lt=1, description="The same as part of the disk; larger wins.")
+
+    # Working
+    worker_threads: int = Field(0, ge=0, description="CPU threads for the network; 0: as many as there are cores.")
+    batch_size: int = Field(8, ge=1, le=256, description="Most ECGs that are claimed and classified together.")
+    lease_s: float = Field(30.0, gt=0, description="After this silence a claimed job is claimed again, seconds.")
+    max_attempts: int = Field(3, ge=1, description="Attempts before a job ends as failed.")
+    reconcile_s: float = Field(5.0, gt=0, description="How often the database itself is asked for work, seconds.")
+    decode_timeout_s: float = Field(10.0, gt=0, description="Longest time to turn one object into pictures, seconds.")
+    decode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Memory limit of the decoder process, bytes.")
+    max_pixels: int = Field(100_000_000, ge=1, description="Rows x Columns x Frames above which nothing is decoded.")
+    max_frames: int = Field(32, ge=1, description="Frames or pages of one object that are judged.")
+    stat_study_description: str = Field("", description="Study descriptions holding this text are judged first.")
+
+    # Reporting
+    destinations: dict[str, Destination] = Field({}, description="PACS that get the results, by a name of your own.")
+    sr_title: Literal["ekg_study", "imaging_measurement_report"] = Field(
+        "ekg_study", description="Title of the SR; the second one for consumers of strict IHE AI Results."
+    )
+    report_not_diagnostic: bool = Field(True, description="Send an SR for what cannot be judged, too.")
+    send_timeout_s: float = Field(30.0, gt=0, description="Longest wait for a PACS's answer, seconds.")
+    retry_first_s: float = Field(5.0, gt=0, description="First delay before a delivery is tried again, seconds.")
+    retry_most_s: float = Field(900.0, gt=0, description="Longest delay between tries, seconds.")
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or coloured text.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SecretFiles(settings_cls), _TomlFile(settings_cls)
+
+    @model_validator(mode="after")
+    def _demo_stays_on_loopback(self) -> "Settings":
+        if self.demo and self.listen_host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("demo: open to every caller is possible on loopback only; set listen_host to 127.0.0.1")
+        return self
+
+    @property
+    def ae_titles(self) -> tuple[str, ...]:
+        """Every AE title that the node answers to."""
+        return (self.ae_title, *self.more_ae_titles)
+
+
+class _TomlFile(PydanticBaseSettingsSource):
+    """The TOML file named by ECG_NODE_CONFIG."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        named = os.environ.get(CONFIG_VARIABLE)
+        if not named:
+            return {}
+        try:
+            return tomllib.loads(Path(named).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadSettings(f"{CONFIG_VARIABLE}: {named} cannot be read: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise BadSettings(f"{CONFIG_VARIABLE}: {named} is not TOML: {error}") from error
+
+
+class _SecretFiles(EnvSettingsSource):
+    """Settings whose value stands in a file: ECG_NODE_<NAME>_FILE=/run/secrets/name."""
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in self.settings_cls.model_fields:
+            variable = f"{PREFIX}{name.upper()}_FILE"
+            named = os.environ.get(variable)
+            if not named:
+                continue
+            try:
+                found[name] = Path(named).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise BadSettings(f"{variable}: {named} cannot be read ({error.strerror})") from error
+        return found
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings from environment, secret files and TOML; what is `given` wins. Raises BadSettings naming the setting."""
+    _refuse_unknown_variables()
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors(include_input=False)]
+        raise BadSettings("; ".join(lines)) from error
+
+
+def _refuse_unknown_variables() -> None:
+    fields = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name = variable.split(NESTED, 1)[0]
+        if name not in fields and variable.removesuffix("_FILE") not in fields:
+            raise BadSettings(f"{variable}: no such setting; docs/settings.md lists them")

@@ -1,0 +1,91 @@
+"""Where an ECG is on its way: one enum for each state machine.
+
+The row is the state, the trail is the history.
+job:      queued -> running -> done | not_diagnostic(reason) | failed(reason)
+delivery: prepared -> sent -> committed | failed | dropped
+"""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """State of one analysis of one instance."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    NOT_DIAGNOSTIC = "not_diagnostic"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """State of one report on its way to one destination."""
+
+    PREPARED = "prepared"
+    SENT = "sent"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class Reason(StrEnum):
+    """Why an object cannot be judged."""
+
+    RETIRED_CLASS = "retired_class"
+    NO_PICTURE = "no_picture"
+    NOT_AN_ECG = "not_an_ecg"
+    TOO_FEW_LEADS = "too_few_leads"
+    BLANK = "blank"
+    UNREADABLE = "unreadable"
+    UPSIDE_DOWN = "upside_down"
+    DAMAGED = "damaged"
+    ENCRYPTED = "encrypted"
+    TOO_BIG = "too_big"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    UNCERTAIN = "uncertain"
+    SUPERSEDED = "superseded"
+
+
+class ReportKind(StrEnum):
+    """What is sent back to a PACS."""
+
+    SR = "sr"
+    HEATMAP = "heatmap"
+
+
+class EventKind(StrEnum):
+    """Kinds of trail events, by what happened."""
+
+    NODE_STARTED = "node_started"
+    NODE_STOPPED = "node_stopped"
+    INSTANCE_RECEIVED = "instance_received"
+    INSTANCE_RESENT = "instance_resent"
+    RESENT_IN_OTHER_SYNTAX = "resent_in_other_syntax"
+    CONTENT_CONFLICT = "content_conflict"
+    CONFLICT_RELEASED = "conflict_released"
+    INSTANCE_DELETED = "instance_deleted"
+    ASSOCIATION_REJECTED = "association_rejected"
+    STORE_REFUSED = "store_refused"
+    JOB_CLAIMED = "job_claimed"
+    JOB_RETRIED = "job_retried"
+    JOB_FINISHED = "job_finished"
+    JOB_FAILED = "job_failed"
+    DELIVERY_SENT = "delivery_sent"
+    DELIVERY_COMMITTED = "delivery_committed"
+    DELIVERY_FAILED = "delivery_failed"
+    DELIVERY_RETRIED = "delivery_retried"
+    DELIVERY_DROPPED = "delivery_dropped"
+    MODEL_LOADED = "model_loaded"
+    MODEL_RELEASED = "model_released"
+    MODEL_ROLLED_BACK = "model_rolled_back"
+    REANALYSIS_REQUESTED = "reanalysis_requested"
+    ALERT_RAISED = "alert_raised"
+    ALERT_ACKNOWLEDGED = "alert_acknowledged"
+    DESTINATION_PAUSED = "destination_paused"
+    DESTINATION_RESUMED = "destination_resumed"
+    PATIENT_DATA_VIEWED = "patient_data_viewed"
+    LOGIN = "login"
+    LOGIN_FAILED = "login_failed"
+    FINAL_READ_RECORDED = "final_read_recorded"
+    BACKUP_TAKEN = "backup_taken"
+    BACKUP_RESTORED = "backup_restored"
