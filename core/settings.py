@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     broker_url: SecretStr = Field(
         SecretStr(""), description="Redis or Valkey address; empty: the embedded broker that `ecg-node run` starts."
     )
+    trail_key: SecretStr = Field(
+        SecretStr(""), description="Key of the trail's hash chain; empty: made once, in the data folder."
+    )
     model_dir: Path | None = Field(None, description="Folder of a released model; empty: the one that is shipped.")
     installation: str = Field("ecg-node", min_length=1, description="Name of this installation; part of its UIDs.")
     demo: bool = Field(False, description="Open to every caller, on loopback only. Never in production.")

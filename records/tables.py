@@ -1,0 +1,286 @@
+"""The tables of the audit database."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from core.states import DeliveryState, JobState, Reason, ReportKind
+from core.values import Label
+
+UID = String(64)
+SHA256 = String(64)
+# SQLite gives a row number of its own only to a column that is spelled INTEGER
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An instant, always in UTC; SQLite keeps it as text that sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be recorded")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Disposition(StrEnum):
+    """What the node made of an instance when it came."""
+
+    ACCEPTED = "accepted"
+    OTHER_SYNTAX = "other_syntax"
+    CONFLICT = "conflict"
+
+
+def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{word.value}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcTime(), dict[str, Any]: JSON(), bool: Boolean(), float: Float()}  # noqa: RUF012
+
+
+class Instance(Base):
+    """A SOP instance that was kept; its bytes lie at `path` below the data folder."""
+
+    __tablename__ = "instance"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "content_sha256"),
+        Index(
+            "uq_instance_accepted_sop_instance_uid",
+            "sop_instance_uid",
+            unique=True,
+            sqlite_where=text("disposition = 'accepted'"),
+            postgresql_where=text("disposition = 'accepted'"),
+        ),
+        _one_of("disposition", Disposition),
+        Index(None, "received_at"),
+        Index(None, "patient_id"),
+        Index(None, "accession_number"),
+        Index(None, "study_instance_uid"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    sop_class_uid: Mapped[str] = mapped_column(UID)
+    sop_instance_uid: Mapped[str] = mapped_column(UID)
+    study_instance_uid: Mapped[str] = mapped_column(UID)
+    series_instance_uid: Mapped[str] = mapped_column(UID)
+    transfer_syntax_uid: Mapped[str] = mapped_column(UID)
+    content_sha256: Mapped[str] = mapped_column(SHA256)
+    comparison_sha256: Mapped[str] = mapped_column(String(64), default="")
+    file_sha256: Mapped[str] = mapped_column(SHA256)
+    path: Mapped[str] = mapped_column(String(255), unique=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    disposition: Mapped[str] = mapped_column(String(16))
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae_title: Mapped[str] = mapped_column(String(16))
+    peer_address: Mapped[str] = mapped_column(String(64))
+    association_id: Mapped[str] = mapped_column(String(64))
+    stat: Mapped[bool]
+    patient_id: Mapped[str] = mapped_column(Text)
+    patient_name: Mapped[str] = mapped_column(Text)
+    accession_number: Mapped[str] = mapped_column(Text)
+    modality: Mapped[str] = mapped_column(Text)
+    study_description: Mapped[str] = mapped_column(Text)
+    study_date: Mapped[str] = mapped_column(Text)
+    acquisition_datetime: Mapped[str] = mapped_column(Text)
+    received_at: Mapped[datetime]
+    file_deleted_at: Mapped[datetime | None]
+
+
+class Job(Base):
+    """One analysis of one instance; `request` tells the first from later ones."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        UniqueConstraint("ecg_id", "request"),
+        _one_of("state", JobState),
+        CheckConstraint("attempt >= 0 AND fence >= attempt", name="counters"),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease_only_while_running"),
+        CheckConstraint(
+            "reason IS NOT NULL OR state NOT IN ('not_diagnostic', 'failed')", name="unanswered_has_a_reason"
+        ),
+        Index("ix_job_next", "state", "stat", "priority", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"))
+    request: Mapped[str] = mapped_column(String(64), default="first")
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    stat: Mapped[bool]
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    owner: Mapped[str | None] = mapped_column(String(128))
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class Classification(Base):
+    """What a model said about one picture of an instance, with all that is needed to find that model again."""
+
+    __tablename__ = "classification"
+    __table_args__ = (
+        UniqueConstraint("job_id", "frame"),
+        CheckConstraint("(label IS NULL) <> (reason IS NULL)", name="label_or_reason"),
+        _one_of("label", Label),
+        _one_of("reason", Reason),
+        Index(None, "ecg_id"),
+        Index(None, "label"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"))
+    frame: Mapped[int] = mapped_column(Integer)
+    label: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None] = mapped_column(String(32))
+    probability_normal: Mapped[float | None]
+    probability_abnormal_heartbeat: Mapped[float | None]
+    probability_myocardial_infarction: Mapped[float | None]
+    quality: Mapped[float | None]
+    model: Mapped[dict[str, Any]]
+    weights_sha256: Mapped[str] = mapped_column(SHA256)
+    input_sha256: Mapped[str] = mapped_column(SHA256)
+    picture_sha256: Mapped[str | None] = mapped_column(SHA256)
+    thumbnail_sha256: Mapped[str | None] = mapped_column(SHA256)
+    heat_sha256: Mapped[str | None] = mapped_column(SHA256)
+    area: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime]
+
+
+class Report(Base):
+    """An SR or heat map whose bytes lie, named by their sha256, in the results folder."""
+
+    __tablename__ = "report"
+    __table_args__ = (
+        UniqueConstraint("job_id", "kind", "frame", "sr_class"),
+        _one_of("kind", ReportKind),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    frame: Mapped[int] = mapped_column(Integer)
+    sr_class: Mapped[str] = mapped_column(String(16), default="")
+    sop_class_uid: Mapped[str] = mapped_column(UID)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    series_instance_uid: Mapped[str] = mapped_column(UID)
+    transfer_syntax_uid: Mapped[str] = mapped_column(UID)
+    sha256: Mapped[str] = mapped_column(SHA256)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    recorded_at: Mapped[datetime]
+
+
+class DestinationState(Base):
+    """What the node has learnt of a destination, and which sender serves it now."""
+
+    __tablename__ = "destination"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sr_class: Mapped[str] = mapped_column(String(16), default="")
+    paused: Mapped[bool] = mapped_column(default=False)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    owner: Mapped[str | None] = mapped_column(String(128))
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    lease_until: Mapped[datetime | None]
+
+
+class Delivery(Base):
+    """One report on its way to one destination; `report_id` is fixed before the first byte is sent."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("job_id", "destination", "kind", "frame"),
+        _one_of("state", DeliveryState),
+        _one_of("kind", ReportKind),
+        Index("ix_delivery_next", "destination", "state", "not_before"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    frame: Mapped[int] = mapped_column(Integer)
+    report_id: Mapped[int | None] = mapped_column(ForeignKey("report.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    stat: Mapped[bool]
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime]
+    last_status: Mapped[int | None] = mapped_column(Integer)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class TrailEvent(Base):
+    """One entry of the append-only history; the hash covers the entry and the hash before it."""
+
+    __tablename__ = "trail"
+    __table_args__ = (Index(None, "ecg_id"), Index(None, "kind"), Index(None, "at"))
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(32))
+    actor: Mapped[str] = mapped_column(Text)
+    ecg_id: Mapped[int | None] = mapped_column(BigInteger)
+    details: Mapped[str] = mapped_column(Text)
+    hash: Mapped[str] = mapped_column(SHA256)
+
+
+class TrailHead(Base):
+    """The last entry of the trail: one row, updated as the last act of each writing transaction."""
+
+    __tablename__ = "trail_head"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(SHA256)
