@@ -43,7 +43,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One consistent look. Raises DatabaseAway."""
-        with _translated(), Session(self.engine, expire_on_commit=False) as session:
+        engine = self.engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with _translated(), Session(engine, expire_on_commit=False) as session:
             yield session
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import ColumnElement, CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import Rejected
@@ -62,7 +62,7 @@ def _has_work(session: Session, name: str, now: datetime) -> bool:
     return session.scalar(select(Delivery.id).where(*_due(name, now)).limit(1)) is not None
 
 
-def _due(name: str, now: datetime) -> tuple[object, ...]:
+def _due(name: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         Delivery.destination == name,
         Delivery.state == DeliveryState.PREPARED.value,

@@ -2,12 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from records.database import Database
+    from tests.servers import PostgreSql
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -63,3 +69,38 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["PostgreSql"]:
+    """One PostgreSQL for the whole run; each test makes a database of its own in it."""
+    from tests.servers import running_postgresql
+
+    # A socket's path may have 107 characters at most, and the server's user must be able to enter the folder
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        with running_postgresql(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Address of an empty database of each kind that the node supports; empty means SQLite in the data folder."""
+    if request.param == "sqlite":
+        return ""
+    server: PostgreSql = request.getfixturevalue("postgresql")
+    return server.make_database()
+
+
+@pytest.fixture
+def database(make_settings: Callable[..., Settings], database_url: str) -> Iterator["Database"]:
+    """A migrated database, once on SQLite and once on PostgreSQL."""
+    from records.database import open_database
+    from records.migrate import migrate
+
+    opened = open_database(make_settings(database_url=database_url))
+    migrate(opened)
+    yield opened
+    opened.close()
