@@ -169,8 +169,8 @@ def retry_job(database: Database, job: ClaimedJob, why: str, delay_s: float, max
         add_event(session, EventKind.JOB_RETRIED, actor="worker", at=now, ecg_id=job.ecg_id, job_id=job.job_id, why=why)
 
 
-def return_job(database: Database, job: ClaimedJob) -> None:
-    """Give back a job that was claimed but not begun, as at a shutdown: the attempt is not counted."""
+def return_job(database: Database, job: ClaimedJob, delay_s: float = 0.0) -> None:
+    """Give back a job that could not be worked on for no fault of its own: the attempt is not counted."""
     with database.writing() as session:
         _fenced(
             session,
@@ -179,6 +179,7 @@ def return_job(database: Database, job: ClaimedJob) -> None:
             lease_until=None,
             owner=None,
             attempt=job.attempt - 1,
+            not_before=database_time(session) + timedelta(seconds=delay_s),
             fence=job.fence + 1,
         )
 

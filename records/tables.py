@@ -260,6 +260,20 @@ class Delivery(Base):
     ended_at: Mapped[datetime | None]
 
 
+class Process(Base):
+    """A process of the node that says from time to time that it is alive."""
+
+    __tablename__ = "process"
+
+    id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), index=True)
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int] = mapped_column(Integer)
+    address: Mapped[str] = mapped_column(String(255), default="")
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
 class TrailEvent(Base):
     """One entry of the append-only history; the hash covers the entry and the hash before it."""
 

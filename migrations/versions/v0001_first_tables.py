@@ -76,6 +76,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("disposition = 'accepted'"),
     )
     op.create_table(
+        "process",
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("started_at", UTC_TIME, nullable=False),
+        sa.Column("seen_at", UTC_TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_process")),
+    )
+    op.create_index(op.f("ix_process_kind"), "process", ["kind"], unique=False)
+    op.create_table(
         "trail",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
@@ -252,5 +264,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_instance_received_at"), table_name="instance")
     op.drop_index(op.f("ix_instance_patient_id"), table_name="instance")
     op.drop_index(op.f("ix_instance_accession_number"), table_name="instance")
+    op.drop_table("process")
     op.drop_table("instance")
     op.drop_table("destination")

@@ -1,0 +1,113 @@
+"""Results on their way to a PACS: tried again until it has them, for ever where the failure may pass."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from core.errors import PeerAway
+from core.settings import Destination, Settings
+from dicom_node.scu import Outgoing, SendOutcome, Verdict, offered_sr_class, send
+from records.database import Database
+from records.deliveries import (
+    LostTurn,
+    PendingDelivery,
+    Turn,
+    claim_destination,
+    end_turn,
+    keep_sr_class,
+    list_due,
+    record_away,
+    record_delivered,
+    record_postponed,
+    record_refused,
+    renew_turn,
+)
+from records.processes import process_id
+from worker.files import result_path
+
+_log = structlog.get_logger(__name__)
+_TOGETHER = 20  # reports that share an association
+
+
+def serve_destination(name: str, destination: Destination, settings: Settings, database: Database) -> int:
+    """Take a destination's turn and send what is due; how many reports were tried. Raises DatabaseAway."""
+    lease_s = settings.lease_s + _TOGETHER * settings.send_timeout_s
+    turn = claim_destination(database, name, process_id("send"), lease_s)
+    if turn is None:
+        return 0
+    tried = 0
+    try:
+        turn = _with_sr_class(turn, destination, settings, database)
+        while due := list_due(database, turn, _TOGETHER):
+            tried += len(due)
+            if not _send_some(turn, due, destination, settings, database):
+                return tried
+            turn = Turn(turn.destination, turn.fence, turn.sr_class, failures=0)
+            renew_turn(database, turn, lease_s)
+        end_turn(database, turn)
+    except PeerAway as error:
+        _stay_away(turn, str(error), [], settings, database)
+    except LostTurn as error:
+        _log.warning("turn_lost", destination=name, why=str(error))
+    return tried
+
+
+def _with_sr_class(turn: Turn, destination: Destination, settings: Settings, database: Database) -> Turn:
+    """The turn with the SR class that the destination takes; asked once, and kept."""
+    wanted = destination.sr_class if destination.sr_class != "auto" else turn.sr_class
+    if not wanted:
+        wanted = offered_sr_class(destination, settings.ae_title, settings.send_timeout_s)
+    return turn if wanted == turn.sr_class else keep_sr_class(database, turn, wanted)
+
+
+def _send_some(
+    turn: Turn, due: Sequence[PendingDelivery], destination: Destination, settings: Settings, database: Database
+) -> bool:
+    """Send reports on one association and record each answer; False when the destination is away."""
+    outgoing = [_outgoing(one, settings) for one in due]
+    outcomes = send(destination, settings.ae_title, outgoing, settings.send_timeout_s)
+    for delivery, outcome in zip(due, outcomes, strict=True):
+        if outcome.verdict is Verdict.RETRY and outcome.status is None:
+            _stay_away(turn, outcome.text, [delivery], settings, database)
+            return False
+        _record(turn, delivery, outcome, settings, database)
+    return True
+
+
+def _outgoing(delivery: PendingDelivery, settings: Settings) -> Outgoing:
+    return Outgoing(
+        path=result_path(settings, delivery.sha256),
+        sop_class_uid=delivery.sop_class_uid,
+        sop_instance_uid=delivery.sop_instance_uid,
+        transfer_syntax_uid=delivery.transfer_syntax_uid,
+    )
+
+
+def _record(
+    turn: Turn, delivery: PendingDelivery, outcome: SendOutcome, settings: Settings, database: Database
+) -> None:
+    if outcome.verdict is Verdict.DELIVERED:
+        record_delivered(database, turn, delivery, outcome.status or 0)
+    elif outcome.verdict is Verdict.FAILED:
+        _log.error("delivery_refused", delivery=delivery.delivery_id, status=outcome.status, why=outcome.text)
+        record_refused(database, turn, delivery, outcome.status, outcome.text)
+    else:
+        delay_s = back_off_s(delivery.attempt, settings, random.random)
+        _log.warning("delivery_postponed", delivery=delivery.delivery_id, status=outcome.status, delay_s=delay_s)
+        record_postponed(database, turn, delivery, outcome.status, outcome.text, delay_s)
+
+
+def _stay_away(turn: Turn, why: str, tried: Sequence[PendingDelivery], settings: Settings, database: Database) -> None:
+    delay_s = back_off_s(turn.failures, settings, random.random)
+    _log.warning("destination_away", destination=turn.destination, why=why, delay_s=round(delay_s, 1))
+    record_away(database, turn, why, delay_s, tried)
+
+
+def back_off_s(failures: int, settings: Settings, chance: Callable[[], float]) -> float:
+    """Seconds to wait after `failures` earlier ones: doubling up to the most, the upper half of it by chance.
+
+    The chance keeps several senders from knocking at the same moment at a PACS that just came back.
+    """
+    full = min(settings.retry_most_s, settings.retry_first_s * 2.0 ** min(failures, 32))
+    return full * (0.5 + chance() / 2)

@@ -1,0 +1,21 @@
+"""Results on disk, each named by its own SHA-256."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from core.files import save_durably
+from core.settings import Settings
+
+
+def result_path(settings: Settings, name: str) -> Path:
+    """Where the result with this SHA-256 lies."""
+    return settings.data_dir / "results" / name[:2] / name
+
+
+def save_result(settings: Settings, content: bytes) -> str:
+    """Save bytes before the row that names them: a crash in between leaves a file too many, never one too few."""
+    name = sha256(content).hexdigest()
+    path = result_path(settings, name)
+    if not path.exists():
+        save_durably(path, [content])
+    return name

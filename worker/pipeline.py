@@ -1,0 +1,191 @@
+"""The way of one ECG through the worker, a line a step: decode, classify, explain, report, record."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from core.errors import NotDiagnostic
+from core.files import sha256_of
+from core.settings import Settings
+from core.states import JobState, Reason, ReportKind
+from core.values import Box, Judgement, ModelIdentity, Picture
+from core.version import code_version
+from dicom_node.headers import SourceHeader, read_source
+from dicom_node.heatmap import build_heatmap, heat_png, picture_png, thumbnail_png
+from dicom_node.report import BuiltObject, FrameFinding, ReportContext, build_sr
+from model.classifier import Classifier
+from records.database import Database
+from records.jobs import ClaimedJob, renew_lease
+from records.results import Answer, FrameResult, Route, StoredReport, record_answer
+from worker.decoder import Decoder
+from worker.files import save_result
+from worker.routes import SR_CLASSES, find_routes
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker needs to judge ECGs, made once at its start."""
+
+    settings: Settings
+    database: Database
+    decoder: Decoder
+    classifier: Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job's pictures, or why there are none."""
+
+    job: ClaimedJob
+    pictures: tuple[Picture, ...]
+    reason: NotDiagnostic | None
+    decode_ms: float
+
+
+def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
+    """Judge claimed jobs as one batch and record each answer. Raises what decoding, the network or a disk raises."""
+    prepared = [_decode(job, tools) for job in jobs]
+    began = time.perf_counter()
+    judgements = iter(tools.classifier.classify([picture for one in prepared for picture in one.pictures]))
+    classify_ms = (time.perf_counter() - began) * 1000
+    routes = find_routes(tools.settings, tools.database)
+    for one in prepared:
+        mine = [next(judgements) for _ in one.pictures]
+        renew_lease(tools.database, one.job, tools.settings.lease_s)
+        answer = _answer(one, mine, {"decode": one.decode_ms, "classify_batch": classify_ms}, routes, tools)
+        record_answer(tools.database, one.job, answer, routes)
+
+
+def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
+    renew_lease(tools.database, job, tools.settings.lease_s)
+    path = tools.settings.data_dir / job.path
+    began = time.perf_counter()
+    try:
+        _need_unchanged(path, job.file_sha256)
+        pictures = tools.decoder.pictures_of(path).pictures
+        return Prepared(job, pictures, None, (time.perf_counter() - began) * 1000)
+    except NotDiagnostic as reason:
+        return Prepared(job, (), reason, (time.perf_counter() - began) * 1000)
+
+
+def _need_unchanged(path: Path, expected: str) -> None:
+    if not path.exists():
+        raise NotDiagnostic(Reason.DAMAGED, "the file is gone from the data folder")
+    if sha256_of(path) != expected:
+        raise NotDiagnostic(Reason.DAMAGED, "the file on disk is not the one that was received")
+
+
+def _answer(
+    prepared: Prepared,
+    judgements: Sequence[Judgement],
+    timings_ms: Mapping[str, float],
+    routes: Sequence[Route],
+    tools: Tools,
+) -> Answer:
+    model = tools.classifier.identity
+    context = _report_context(prepared.job, tools)
+    frames, reason = _frames(prepared, judgements)
+    began = time.perf_counter()
+    reports = _build_reports(prepared, frames, model, context, routes, tools)
+    stored = [_store_report(built, sr_class, tools) for built, sr_class in reports]
+    results = [_store_frame(picture, judgement, tools) for picture, judgement in frames]
+    labelled = any(judgement.label for judgement in judgements)
+    return Answer(
+        state=JobState.DONE if labelled else JobState.NOT_DIAGNOSTIC,
+        reason=None if labelled else reason,
+        frames=results,
+        reports=stored,
+        model=model,
+        code_version=code_version(),
+        recorded_at=context.when,
+        timings_ms={**timings_ms, "report": (time.perf_counter() - began) * 1000},
+    )
+
+
+def _frames(
+    prepared: Prepared, judgements: Sequence[Judgement]
+) -> tuple[list[tuple[Picture | None, Judgement]], str | None]:
+    if prepared.reason is not None:
+        nothing = Judgement(None, prepared.reason.reason, None, None, WHOLE, 0.0)
+        return [(None, nothing)], str(prepared.reason)
+    frames = list(zip(prepared.pictures, judgements, strict=True))
+    reasons = [judgement.reason.value for judgement in judgements if judgement.reason]
+    return list(frames), reasons[0] if reasons else None
+
+
+def _report_context(job: ClaimedJob, tools: Tools) -> ReportContext:
+    settings = tools.settings
+    return ReportContext(
+        installation=settings.installation,
+        ae_title=settings.ae_title,
+        software_version=code_version(),
+        content_sha256=job.content_sha256,
+        when=datetime.now(UTC).replace(microsecond=0),
+        sr_title=settings.sr_title,
+    )
+
+
+def _build_reports(
+    prepared: Prepared,
+    frames: Sequence[tuple[Picture | None, Judgement]],
+    model: ModelIdentity,
+    context: ReportContext,
+    routes: Sequence[Route],
+    tools: Tools,
+) -> list[tuple[BuiltObject, str]]:
+    judged = [(picture, judgement) for picture, judgement in frames if picture is not None and judgement.label]
+    if not judged and not tools.settings.report_not_diagnostic:
+        return []
+    try:
+        source: SourceHeader = read_source(tools.settings.data_dir / prepared.job.path)
+    except NotDiagnostic:
+        # Without a readable header nothing can be linked to the patient; the records still hold the answer
+        return []
+    heatmaps = [build_heatmap(source, picture, judgement, model, context) for picture, judgement in judged]
+    findings = [FrameFinding(picture.frame if picture else None, judgement) for picture, judgement in frames]
+    built = [(heatmap, "") for heatmap in heatmaps]
+    for sr_class in _sr_classes(routes):
+        built.append((build_sr(source, findings, heatmaps, model, context, sr_class), sr_class))
+    return built
+
+
+def _sr_classes(routes: Sequence[Route]) -> tuple[str, ...]:
+    """Classes to build: those that destinations take; all of them while one has not told; one where none is set up."""
+    wanted = {route.sr_class for route in routes if ReportKind.SR in route.kinds}
+    if "" in wanted:
+        return SR_CLASSES
+    return tuple(sorted(wanted)) or SR_CLASSES[:1]
+
+
+def _store_report(built: BuiltObject, sr_class: str, tools: Tools) -> StoredReport:
+    return StoredReport(
+        kind=built.kind,
+        frame=0 if built.kind is ReportKind.SR else built.frame or 1,
+        sr_class=sr_class,
+        sop_class_uid=built.sop_class_uid,
+        sop_instance_uid=built.sop_instance_uid,
+        series_instance_uid=built.series_instance_uid,
+        transfer_syntax_uid=built.transfer_syntax_uid,
+        sha256=save_result(tools.settings, built.content),
+        size_bytes=len(built.content),
+    )
+
+
+def _store_frame(picture: Picture | None, judgement: Judgement, tools: Tools) -> FrameResult:
+    return FrameResult(
+        frame=(picture.frame or 1) if picture else 1,
+        label=judgement.label,
+        reason=judgement.reason,
+        probabilities=judgement.probabilities,
+        quality=judgement.quality,
+        area=judgement.area,
+        input_sha256=sha256(picture.rgb.tobytes()).hexdigest() if picture else "",
+        picture_sha256=save_result(tools.settings, picture_png(picture.rgb)) if picture else None,
+        thumbnail_sha256=save_result(tools.settings, thumbnail_png(picture.rgb)) if picture else None,
+        heat_sha256=save_result(tools.settings, heat_png(judgement.heat)) if judgement.heat is not None else None,
+    )

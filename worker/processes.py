@@ -1,0 +1,111 @@
+"""The two processes of this package: `work` judges, `send` delivers."""
+
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+import structlog
+
+from core.names import DELIVERY_QUEUE, ROUTINE_QUEUE, STAT_QUEUE
+from core.settings import Settings
+from core.states import EventKind
+from core.wakeup import Wakeup
+from records.database import Database, open_database
+from records.migrate import need_current_schema
+from records.processes import record_started, record_stopped
+from records.trail import record_event
+from worker.service import Rounds, SignsOfLife
+
+_log = structlog.get_logger(__name__)
+_ALIVE_EVERY_S = 5.0
+
+
+def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_QUEUE)) -> None:
+    """Judge ECGs until SIGTERM. The decoder process is spawned before TensorFlow loads: forking after it hangs."""
+    from worker.decoder import Decoder
+
+    with Decoder(settings) as decoder:
+        from model.classifier import Classifier, default_model_dir
+        from worker.judging import judging_round
+        from worker.pipeline import Tools
+
+        database = _open(settings)
+        wakeup = Wakeup(settings)
+        classifier = Classifier.load(
+            settings.model_dir or default_model_dir(), threads=settings.worker_threads, batch_size=settings.batch_size
+        )
+        record_event(
+            database,
+            EventKind.MODEL_LOADED,
+            actor="worker",
+            weights_sha256=classifier.identity.weights_sha256,
+            version=classifier.identity.version,
+        )
+        tools = Tools(settings, database, decoder, classifier)
+        limit_s = settings.batch_size * settings.decode_timeout_s + 4 * settings.lease_s
+        rounds = Rounds("work", lambda: judging_round(tools, wakeup), settings.reconcile_s, limit_s)
+        _run("work", [rounds], settings, database, queues)
+        wakeup.close()
+
+
+def run_sender(settings: Settings) -> None:
+    """Deliver reports until SIGTERM, each destination in a thread of its own."""
+    from worker.delivery import serve_destination
+
+    database = _open(settings)
+    rounds = [
+        Rounds(
+            f"send-{name}",
+            lambda name=name, to=to: serve_destination(name, to, settings, database),  # type: ignore[misc]
+            min(settings.reconcile_s, settings.retry_first_s),
+        )
+        for name, to in settings.destinations.items()
+    ]
+    _run("send", rounds, settings, database, [DELIVERY_QUEUE])
+
+
+def _open(settings: Settings) -> Database:
+    database = open_database(settings)
+    need_current_schema(database)
+    return database
+
+
+def _run(kind: str, rounds: list[Rounds], settings: Settings, database: Database, queues: Sequence[str]) -> None:
+    alive = Rounds(f"{kind}-alive", SignsOfLife(kind, database), _ALIVE_EVERY_S)
+    everything = [*rounds, alive]
+    for one in everything:
+        one.start()
+    record_started(database, kind)
+    _log.info("ready", process=kind)
+    try:
+        if settings.broker_url.get_secret_value():
+            _consume(kind, rounds, settings, queues)
+        else:
+            _wait_for_signal()
+    finally:
+        for one in everything:
+            one.stop()
+        record_stopped(database, kind)
+        database.close()
+
+
+def _consume(kind: str, rounds: Sequence[Rounds], settings: Settings, queues: Sequence[str]) -> None:
+    from worker.tasks import build_app, run_consumer
+
+    try:
+        run_consumer(build_app(settings, rounds), queues, kind)
+    except SystemExit:
+        _log.info("stopping", process=kind)
+
+
+def _wait_for_signal() -> None:
+    """Without a broker there is nothing to consume: the rounds find all work in the database."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    stop.wait()
