@@ -2,11 +2,15 @@
 
 import os
 import socket
+import time
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import delete, select
 
+from core.errors import DatabaseAway
 from core.states import EventKind
+from records.audit import note_head
 from records.clock import database_time
 from records.database import Database
 from records.tables import Process
@@ -14,6 +18,9 @@ from records.trail import add_event
 
 # Rows of processes that died without saying so are removed after a day; until then `status` shows them as silent
 _FORGET_AFTER = timedelta(days=1)
+_NOTE_EVERY_S = 60.0
+ALIVE_EVERY_S = 5.0
+_log = structlog.get_logger(__name__)
 
 
 def process_id(kind: str) -> str:
@@ -61,3 +68,23 @@ def list_processes(database: Database) -> list[tuple[Process, float]]:
         now: datetime = database_time(session)
         rows = session.scalars(select(Process).order_by(Process.kind, Process.id)).all()
         return [(row, (now - row.seen_at).total_seconds()) for row in rows]
+
+
+class SignsOfLife:
+    """Says every few seconds that this process is alive, and every minute where the trail ends."""
+
+    def __init__(self, kind: str, database: Database) -> None:
+        self._kind = kind
+        self._database = database
+        self._noted = 0.0
+
+    def __call__(self) -> int:
+        try:
+            record_seen(self._database, self._kind)
+            if time.monotonic() - self._noted > _NOTE_EVERY_S:
+                seq, last = note_head(self._database)
+                _log.info("trail_head", seq=seq, hash=last)
+                self._noted = time.monotonic()
+        except DatabaseAway as error:
+            _log.warning("database_away", process=self._kind, why=str(error))
+        return 0

@@ -8,17 +8,16 @@ from types import FrameType
 import structlog
 
 from core.names import DELIVERY_QUEUE, ROUTINE_QUEUE, STAT_QUEUE
+from core.rounds import Rounds
 from core.settings import Settings
 from core.states import EventKind
 from core.wakeup import Wakeup
 from records.database import Database, open_database
 from records.migrate import need_current_schema
-from records.processes import record_started, record_stopped
+from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record_stopped
 from records.trail import record_event
-from worker.service import Rounds, SignsOfLife
 
 _log = structlog.get_logger(__name__)
-_ALIVE_EVERY_S = 5.0
 
 
 def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_QUEUE)) -> None:
@@ -72,7 +71,7 @@ def _open(settings: Settings) -> Database:
 
 
 def _run(kind: str, rounds: list[Rounds], settings: Settings, database: Database, queues: Sequence[str]) -> None:
-    alive = Rounds(f"{kind}-alive", SignsOfLife(kind, database), _ALIVE_EVERY_S)
+    alive = Rounds(f"{kind}-alive", SignsOfLife(kind, database), ALIVE_EVERY_S)
     everything = [*rounds, alive]
     for one in everything:
         one.start()

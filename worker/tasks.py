@@ -9,9 +9,9 @@ from typing import Any
 from celery import Celery
 
 from core.names import CLASSIFY_TASK, DELIVER_TASK
+from core.rounds import Rounds
 from core.settings import Settings
 from core.wakeup import broker_options
-from worker.service import Rounds
 
 
 def build_app(settings: Settings, rounds: Sequence[Rounds]) -> Celery:

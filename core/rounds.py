@@ -7,13 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
-from core.errors import DatabaseAway, Unavailable
-from records.audit import note_head
-from records.database import Database
-from records.processes import record_seen
+from core.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
-_NOTE_EVERY_S = 60.0
 _HUNG = 70  # EX_SOFTWARE of sysexits.h: whoever started us starts us again
 
 
@@ -77,23 +73,3 @@ class Rounds:
             if began is not None and time.monotonic() - began > self._limit_s:
                 _log.error("round_hung", process=self._name, limit_s=self._limit_s, what_now="this process ends itself")
                 os._exit(_HUNG)
-
-
-class SignsOfLife:
-    """Says every few seconds that this process is alive, and every minute where the trail ends."""
-
-    def __init__(self, kind: str, database: Database) -> None:
-        self._kind = kind
-        self._database = database
-        self._noted = 0.0
-
-    def __call__(self) -> int:
-        try:
-            record_seen(self._database, self._kind)
-            if time.monotonic() - self._noted > _NOTE_EVERY_S:
-                seq, last = note_head(self._database)
-                _log.info("trail_head", seq=seq, hash=last)
-                self._noted = time.monotonic()
-        except DatabaseAway as error:
-            _log.warning("database_away", process=self._kind, why=str(error))
-        return 0
