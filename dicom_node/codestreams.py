@@ -1,0 +1,73 @@
+"""What an encoded frame says about itself, read from its first marker segments without decoding anything."""
+
+import struct
+from dataclasses import dataclass
+
+from core.errors import NotDiagnostic
+from core.states import Reason
+
+_SOI = b"\xff\xd8"
+_SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})  # T.81 B.1.1.3
+_APP14, _SOS, _EOI = 0xEE, 0xDA, 0xD9
+_J2K_START = b"\xff\x4f\xff\x51"  # T.800 A.4.1: SOC, SIZ
+LOSSLESS_JPEG, JPEG_LS = 0xC3, 0xF7
+
+
+@dataclass(frozen=True, slots=True)
+class Codestream:
+    """What a stream claims to hold; for JPEG also its start-of-frame marker, component ids and Adobe transform flag."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    frame_type: int = 0
+    component_ids: bytes = b""
+    adobe_transform: int | None = None
+
+
+def read_jpeg(data: bytes) -> Codestream:
+    """The frame header of a JPEG or JPEG-LS stream (T.81 B.2.2, T.87 C.2.2). Raises NotDiagnostic."""
+    adobe = None
+    position = _after_start(data)
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            break
+        marker = data[position + 1]
+        if marker == 0xFF:  # T.81 B.1.1.2: fill bytes
+            position += 1
+            continue
+        if marker in (_SOS, _EOI):
+            break
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        segment = data[position + 4 : position + 2 + length]
+        if marker in _SOF:
+            return _frame_header(marker, segment, adobe)
+        if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
+            adobe = segment[11]
+        position += 2 + max(length, 2)
+    raise NotDiagnostic(Reason.DAMAGED, "a JPEG stream without a frame header")
+
+
+def _after_start(data: bytes) -> int:
+    if data[:2] != _SOI:
+        raise NotDiagnostic(Reason.DAMAGED, "an encoded frame is no JPEG stream")
+    return 2
+
+
+def _frame_header(marker: int, segment: bytes, adobe: int | None) -> Codestream:
+    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
+        raise NotDiagnostic(Reason.DAMAGED, "a JPEG frame header that is cut off")
+    bits, rows, columns, samples = struct.unpack_from(">BHHB", segment)
+    return Codestream(rows, columns, samples, bits, marker, segment[6 : 6 + 3 * samples : 3], adobe)
+
+
+def read_jpeg2000(data: bytes) -> Codestream:
+    """The SIZ segment of a JPEG 2000 codestream (T.800 A.5.1), bare or in a JP2 file. Raises NotDiagnostic."""
+    start = data.find(_J2K_START, 0, 1 << 16)
+    if start < 0 or len(data) < start + 43:
+        raise NotDiagnostic(Reason.DAMAGED, "an encoded frame is no JPEG 2000 codestream")
+    _, x1, y1, x0, y0, tile_x, tile_y, _, _, samples, depth = struct.unpack_from(">HIIIIIIIIHB", data, start + 6)
+    if not (tile_x and tile_y) or (x1 // tile_x + 1) * (y1 // tile_y + 1) > 65535:
+        raise NotDiagnostic(Reason.DAMAGED, "a JPEG 2000 codestream with impossible tiles")
+    return Codestream(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1)

@@ -1,0 +1,75 @@
+"""Pictures or a signal out of a received object, or the coded reason why it cannot be judged."""
+
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from core.errors import NotDiagnostic
+from core.states import Reason
+from dicom_node.ecg_object import EcgObject, Kind, Limits
+from dicom_node.pdf import read_pages
+from dicom_node.pixels import read_frames
+from dicom_node.waveform import read_waveform
+
+# PS3.6 Table A-1, retired: kept so that a sender's job goes on, never judged
+RETIRED_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.77.1",  # VL Image (trial)
+        "1.2.840.10008.5.1.4.1.1.77.2",  # VL Multi-frame Image (trial)
+        "1.2.840.10008.5.1.4.1.1.9",  # Standalone Curve
+        "1.2.840.10008.5.1.4.1.1.9.1",  # Waveform (trial)
+    }
+)
+
+# Only these are kept in memory: an object of a million private elements costs no more than its reading
+_TAGS = [
+    *("SOPClassUID", "PixelData", "FloatPixelData", "DoubleFloatPixelData", "WaveformSequence", "EncapsulatedDocument"),
+    *("EncapsulatedDocumentLength", "MIMETypeOfEncapsulatedDocument", "PixelAspectRatio", "NumberOfFrames"),
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "PixelRepresentation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable"),
+    *("ExtendedOffsetTableLengths", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "SharedFunctionalGroupsSequence"),
+    *("PerFrameFunctionalGroupsSequence", "RedPaletteColorLookupTableDescriptor"),
+    *("GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor"),
+    *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+]
+
+# What pydicom, numpy and the decoders raise on data that lies; MemoryError is the caller's: it may be the limit's
+_DAMAGE = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, EOFError, RecursionError),
+    *(RuntimeError, NotImplementedError, InvalidDicomError, UnicodeError),
+)
+
+
+def read_ecg(path: Path, limits: Limits) -> EcgObject:
+    """What there is to judge in the object at `path`. Raises NotDiagnostic; OSError when the file itself is away."""
+    try:
+        dataset = pydicom.dcmread(path, specific_tags=_TAGS, force=True)
+        return _read(dataset, limits)
+    except NotDiagnostic:
+        raise
+    except _DAMAGE as error:
+        raise NotDiagnostic(Reason.DAMAGED, f"the object cannot be read ({type(error).__name__})") from error
+
+
+def _read(dataset: Dataset, limits: Limits) -> EcgObject:
+    if dataset.get("SOPClassUID") in RETIRED_CLASSES:
+        raise NotDiagnostic(Reason.RETIRED_CLASS, "objects of this class are kept, not judged")
+    if "WaveformSequence" in dataset:
+        return read_waveform(dataset, limits)
+    if "EncapsulatedDocument" in dataset:
+        pages, left_out = read_pages(dataset, limits)
+        return EcgObject(Kind.PDF, pages, left_out=left_out)
+    if "PixelData" in dataset:
+        frames, left_out = read_frames(dataset, limits)
+        return EcgObject(Kind.IMAGE, frames, left_out=left_out)
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "floating point pixel data")
+    if "SOPClassUID" not in dataset:
+        raise NotDiagnostic(Reason.DAMAGED, "this is no DICOM object")
+    raise NotDiagnostic(Reason.NO_PICTURE, "neither pixel data, waveform nor document in the object")

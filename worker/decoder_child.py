@@ -1,0 +1,80 @@
+"""The decoder process itself: `python -m worker.decoder_child DESCRIPTOR LIMITS`, started by `worker.decoder`."""
+
+import json
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from core.errors import NotDiagnostic
+from core.states import Reason
+from dicom_node.ecg_object import Kind, Limits
+from dicom_node.image import read_ecg
+from worker.decoder_wire import Decoded, receive_message, send_decoded, send_message
+
+
+def main() -> None:
+    pipe = socket.socket(fileno=int(sys.argv[1]))
+    given = json.loads(sys.argv[2])
+    _load_decoders()
+    _lock_in(given["memory_bytes"])
+    send_message(pipe, {"ready": True})
+    limits = Limits(**given["limits"])
+    while True:
+        try:
+            request = receive_message(pipe)
+        except EOFError:
+            return  # the parent is gone
+        # The default action of SIGALRM ends this process even inside a decoder's loop, should the parent not do it
+        signal.setitimer(signal.ITIMER_REAL, given["timeout_s"] + 1)
+        _answer(pipe, Path(request["path"]), limits)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _load_decoders() -> None:
+    """Load what is loaded lazily elsewhere now, before the memory limit and off every object's deadline."""
+    import gdcm  # noqa: F401
+    import jpeg_ls  # noqa: F401
+    import openjpeg  # noqa: F401
+    import simplejpeg  # noqa: F401
+
+
+def _lock_in(memory_bytes: int) -> None:
+    """A limit on memory, no files of our own, no core dump with a patient's picture in it."""
+    for what, limit in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        resource.setrlimit(what, (limit, limit))
+
+
+def _answer(pipe: socket.socket, path: Path, limits: Limits) -> None:
+    try:
+        decoded = _decode(path, limits)
+    except NotDiagnostic as error:
+        send_message(pipe, {"reason": error.reason.value, "detail": error.detail})
+    except MemoryError:
+        send_message(pipe, {"reason": Reason.TOO_BIG.value, "detail": "needs more memory than the decoder may have"})
+    except OSError as error:
+        send_message(pipe, {"away": error.strerror or type(error).__name__})
+    except Exception as error:  # noqa: BLE001 - the process's edge: a file may raise anything in a foreign decoder
+        send_message(pipe, {"reason": Reason.DAMAGED.value, "detail": f"decoding raised {type(error).__name__}"})
+    else:
+        send_decoded(pipe, decoded)
+
+
+def _decode(path: Path, limits: Limits) -> Decoded:
+    found = read_ecg(path, limits)
+    pictures = found.pictures
+    if found.kind is Kind.WAVEFORM and found.signal is not None:
+        from model.rendering import draw_sheet
+
+        pictures = (draw_sheet(found.signal),)
+    return Decoded(found.kind, pictures, found.left_out, found.waveform_group, found.channels)
+
+
+if __name__ == "__main__":
+    main()

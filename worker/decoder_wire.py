@@ -1,0 +1,124 @@
+"""What parent and decoder process say to each other: a length, JSON, then bare pixels.
+
+The child reads what strangers wrote, so the parent believes nothing of it: every number is checked and nothing is
+ever unpickled.
+"""
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import NotDiagnostic, Unavailable
+from core.states import Reason
+from core.values import Box, LeadBox, Picture
+from dicom_node.ecg_object import Kind
+
+_LENGTH = struct.Struct("!I")
+_MOST_JSON = 1 << 20
+_MOST_DETAIL = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The pictures of one object and where they come from; the fields are those of `EcgObject`."""
+
+    kind: Kind
+    pictures: tuple[Picture, ...]
+    left_out: int = 0
+    waveform_group: int | None = None
+    channels: tuple[int, ...] = ()
+
+
+def send_message(pipe: socket.socket, message: Mapping[str, Any], arrays: Sequence[NDArray[np.uint8]] = ()) -> None:
+    """Send JSON and then each array's bytes."""
+    body = json.dumps(message).encode("ascii")
+    pipe.sendall(_LENGTH.pack(len(body)) + body)
+    for array in arrays:
+        pipe.sendall(memoryview(np.ascontiguousarray(array)).cast("B"))
+
+
+def receive_message(pipe: socket.socket, deadline: float | None = None) -> dict[str, Any]:
+    """The JSON of one message. Raises EOFError, TimeoutError, or ValueError for what is no message."""
+    head = bytearray(_LENGTH.size)
+    _fill(pipe, memoryview(head), deadline)
+    (length,) = _LENGTH.unpack(head)
+    if length > _MOST_JSON:
+        raise ValueError("a message that is too long")
+    body = bytearray(length)
+    _fill(pipe, memoryview(body), deadline)
+    message = json.loads(body)
+    if not isinstance(message, dict):
+        raise ValueError("a message that is no object")
+    return message
+
+
+def receive_decoded(pipe: socket.socket, deadline: float, most_bytes: int) -> Decoded:
+    """The child's answer. Raises NotDiagnostic or Unavailable as it says, ValueError where it cannot be believed."""
+    message = receive_message(pipe, deadline)
+    if "reason" in message:
+        raise NotDiagnostic(Reason(message["reason"]), str(message.get("detail", ""))[:_MOST_DETAIL])
+    if "away" in message:
+        raise Unavailable(f"a received file cannot be opened: {str(message['away'])[:_MOST_DETAIL]}")
+    frames = message["pictures"]
+    sizes = [(int(one["height"]), int(one["width"])) for one in frames]
+    if not all(h > 0 and w > 0 for h, w in sizes) or 3 * sum(h * w for h, w in sizes) > most_bytes:
+        raise ValueError("pictures of an impossible size")
+    pictures = []
+    for one, (height, width) in zip(frames, sizes, strict=True):
+        rgb = np.empty((height, width, 3), np.uint8)
+        _fill(pipe, memoryview(rgb).cast("B"), deadline)
+        leads = tuple(LeadBox(str(lead["lead"]), Box(*map(float, lead["box"]))) for lead in one["leads"])
+        pictures.append(Picture(rgb, None if one["frame"] is None else int(one["frame"]), leads))
+    group = message["waveform_group"]
+    return Decoded(
+        kind=Kind(message["kind"]),
+        pictures=tuple(pictures),
+        left_out=int(message["left_out"]),
+        waveform_group=None if group is None else int(group),
+        channels=tuple(map(int, message["channels"])),
+    )
+
+
+def send_decoded(pipe: socket.socket, decoded: Decoded) -> None:
+    """The child's answer: what was found."""
+    pictures = [
+        {
+            "height": picture.rgb.shape[0],
+            "width": picture.rgb.shape[1],
+            "frame": picture.frame,
+            "leads": [
+                {"lead": lead.lead, "box": [lead.box.left, lead.box.top, lead.box.right, lead.box.bottom]}
+                for lead in picture.leads
+            ],
+        }
+        for picture in decoded.pictures
+    ]
+    message = {
+        "kind": decoded.kind.value,
+        "pictures": pictures,
+        "left_out": decoded.left_out,
+        "waveform_group": decoded.waveform_group,
+        "channels": list(decoded.channels),
+    }
+    send_message(pipe, message, [picture.rgb for picture in decoded.pictures])
+
+
+def _fill(pipe: socket.socket, buffer: memoryview, deadline: float | None) -> None:
+    """Receive exactly as many bytes as fit, each wait no longer than what is left until the deadline."""
+    while buffer:
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            pipe.settimeout(left)
+        count = pipe.recv_into(buffer)
+        if not count:
+            raise EOFError("the other end is gone")
+        buffer = buffer[count:]
