@@ -8,7 +8,7 @@ from core.states import Reason
 
 _SOI = b"\xff\xd8"
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})  # T.81 B.1.1.3
-_APP14, _SOS, _EOI = 0xEE, 0xDA, 0xD9
+_APP0, _APP14, _SOS, _EOI = 0xE0, 0xEE, 0xDA, 0xD9
 _J2K_START = b"\xff\x4f\xff\x51"  # T.800 A.4.1: SOC, SIZ
 LOSSLESS_JPEG, JPEG_LS = 0xC3, 0xF7
 
@@ -24,11 +24,12 @@ class Codestream:
     frame_type: int = 0
     component_ids: bytes = b""
     adobe_transform: int | None = None
+    jfif: bool = False
 
 
 def read_jpeg(data: bytes) -> Codestream:
     """The frame header of a JPEG or JPEG-LS stream (T.81 B.2.2, T.87 C.2.2). Raises NotDiagnostic."""
-    adobe = None
+    adobe, jfif = None, False
     position = _after_start(data)
     while position + 4 <= len(data):
         if data[position] != 0xFF:
@@ -42,9 +43,10 @@ def read_jpeg(data: bytes) -> Codestream:
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         segment = data[position + 4 : position + 2 + length]
         if marker in _SOF:
-            return _frame_header(marker, segment, adobe)
+            return _frame_header(marker, segment, adobe, jfif)
         if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
             adobe = segment[11]
+        jfif = jfif or (marker == _APP0 and segment[:4] == b"JFIF")
         position += 2 + max(length, 2)
     raise NotDiagnostic(Reason.DAMAGED, "a JPEG stream without a frame header")
 
@@ -55,11 +57,11 @@ def _after_start(data: bytes) -> int:
     return 2
 
 
-def _frame_header(marker: int, segment: bytes, adobe: int | None) -> Codestream:
+def _frame_header(marker: int, segment: bytes, adobe: int | None, jfif: bool) -> Codestream:
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise NotDiagnostic(Reason.DAMAGED, "a JPEG frame header that is cut off")
     bits, rows, columns, samples = struct.unpack_from(">BHHB", segment)
-    return Codestream(rows, columns, samples, bits, marker, segment[6 : 6 + 3 * samples : 3], adobe)
+    return Codestream(rows, columns, samples, bits, marker, segment[6 : 6 + 3 * samples : 3], adobe, jfif)
 
 
 def read_jpeg2000(data: bytes) -> Codestream:

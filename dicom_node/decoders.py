@@ -28,7 +28,8 @@ from dicom_node.pixel_header import PixelHeader
 
 Encoded = bytes | memoryview
 _RLE_HEADER_BYTES = 64  # PS3.5 G.5
-_ADOBE_RGB, _ADOBE_YCC = 0, 1  # transform flag of the Adobe marker, T.872 6.5.3
+_EOI = b"\xff\xd9"
+_LOSSY_BITS = frozenset({8, 12})  # T.81 Table B.2: what DCT processes may hold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,25 +103,40 @@ def _jpeg(encoded: bytes, header: PixelHeader) -> Stored:
     _check_agrees(stream, header)
     if stream.frame_type == JPEG_LS:
         return _by_plugin("pyjpegls", encoded, header, stream)
+    if stream.frame_type != LOSSLESS_JPEG and stream.bits not in _LOSSY_BITS:
+        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, f"lossy JPEG of {stream.bits} bits")
     if stream.bits == 8 and stream.frame_type != LOSSLESS_JPEG:
         return _jpeg_8bit(encoded, header, stream)
     return _by_gdcm(encoded, header, stream)
 
 
 def _jpeg_8bit(encoded: bytes, header: PixelHeader, stream: Codestream) -> Stored:
-    import simplejpeg  # only the decoder process needs it
-
     if stream.samples == 1:
-        grey = simplejpeg.decode_jpeg(encoded, "GRAY")[..., 0]
+        grey = _libjpeg(encoded, "GRAY")[..., 0]
         return Stored(_signed_as_said(grey, header, 8), header.photometric, 8)
     if _is_plain_rgb(header, stream):
         return Stored(_components(encoded), "RGB", 8)
-    return Stored(simplejpeg.decode_jpeg(encoded, "RGB"), "RGB", 8)
+    return Stored(_libjpeg(encoded, "RGB"), "RGB", 8)
+
+
+def _libjpeg(encoded: bytes, colour: str) -> NDArray[np.uint8]:
+    """Decode strictly: what libjpeg would mend with grey is damage. Only the end marker may be missing."""
+    import simplejpeg  # only the decoder process needs it
+
+    try:
+        return simplejpeg.decode_jpeg(encoded, colour)
+    except ValueError as error:
+        if _EOI in encoded[-2:]:
+            raise NotDiagnostic(Reason.DAMAGED, "a JPEG stream that libjpeg would have to mend") from error
+    try:
+        return simplejpeg.decode_jpeg(encoded + _EOI, colour)
+    except ValueError as error:
+        raise NotDiagnostic(Reason.DAMAGED, "a JPEG stream that is cut off") from error
 
 
 def _is_plain_rgb(header: PixelHeader, stream: Codestream) -> bool:
-    """RGB that carries no mark of it: libjpeg would take it for YCbCr."""
-    return header.photometric == "RGB" and stream.adobe_transform is None
+    """RGB that carries no mark of it: libjpeg would take it for YCbCr. JFIF is YCbCr, whatever the header says."""
+    return header.photometric == "RGB" and stream.adobe_transform is None and not stream.jfif
 
 
 def _components(encoded: bytes) -> NDArray[np.uint8]:

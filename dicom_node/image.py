@@ -1,5 +1,7 @@
 """Pictures or a signal out of a received object, or the coded reason why it cannot be judged."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import pydicom
@@ -8,20 +10,11 @@ from pydicom.errors import InvalidDicomError
 
 from core.errors import NotDiagnostic
 from core.states import Reason
+from dicom_node.contexts import RETIRED_CLASSES
 from dicom_node.ecg_object import EcgObject, Kind, Limits
 from dicom_node.pdf import read_pages
 from dicom_node.pixels import read_frames
 from dicom_node.waveform import read_waveform
-
-# PS3.6 Table A-1, retired: kept so that a sender's job goes on, never judged
-RETIRED_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.77.1",  # VL Image (trial)
-        "1.2.840.10008.5.1.4.1.1.77.2",  # VL Multi-frame Image (trial)
-        "1.2.840.10008.5.1.4.1.1.9",  # Standalone Curve
-        "1.2.840.10008.5.1.4.1.1.9.1",  # Waveform (trial)
-    }
-)
 
 # Only these are kept in memory: an object of a million private elements costs no more than its reading
 _TAGS = [
@@ -39,10 +32,10 @@ _TAGS = [
     "SegmentedBluePaletteColorLookupTableData",
 ]
 
-# What pydicom, numpy and the decoders raise on data that lies; MemoryError is the caller's: it may be the limit's
+# What pydicom, numpy and the decoders raise on data that lies. Not MemoryError: it may be the process's limit
 _DAMAGE = (
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, EOFError, RecursionError),
-    *(RuntimeError, NotImplementedError, InvalidDicomError, UnicodeError),
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, EOFError, AssertionError),
+    *(RuntimeError, InvalidDicomError, struct.error, zlib.error),
 )
 
 
@@ -50,11 +43,17 @@ def read_ecg(path: Path, limits: Limits) -> EcgObject:
     """What there is to judge in the object at `path`. Raises NotDiagnostic; OSError when the file itself is away."""
     try:
         dataset = pydicom.dcmread(path, specific_tags=_TAGS, force=True)
-        return _read(dataset, limits)
-    except NotDiagnostic:
-        raise
     except _DAMAGE as error:
-        raise NotDiagnostic(Reason.DAMAGED, f"the object cannot be read ({type(error).__name__})") from error
+        raise _damaged(error) from error
+    try:
+        return _read(dataset, limits)
+    except (*_DAMAGE, OSError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> NotDiagnostic:
+    # The message of a foreign exception may hold text of the sender
+    return NotDiagnostic(Reason.DAMAGED, f"the object cannot be read ({type(error).__name__})")
 
 
 def _read(dataset: Dataset, limits: Limits) -> EcgObject:

@@ -24,8 +24,9 @@ def for_viewing(stored: Stored, header: PixelHeader, dataset: Dataset, frame: in
         if header.photometric == "MONOCHROME1":
             grey = 255 - grey
         return np.repeat(grey[..., None], 3, axis=-1)
-    colour = _eight_bits(stored.values, stored.bits)
-    return _rgb(colour, stored.photometric)
+    if stored.photometric in {"RGB", "YBR_ICT", "YBR_RCT"}:  # JPEG 2000 decoders undo ICT and RCT themselves
+        return _eight_bits(stored.values, stored.bits)
+    return _from_ybr(stored.values, stored.bits, partial=stored.photometric.startswith("YBR_PARTIAL"))
 
 
 def _places(dataset: Dataset, frame: int) -> list[Dataset]:
@@ -153,13 +154,11 @@ def _eight_bits(values: Values, bits: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(values.astype(np.uint8))
 
 
-def _rgb(colour: NDArray[np.uint8], photometric: str) -> NDArray[np.uint8]:
-    """RGB of full or partial range YCbCr (PS3.3 C.7.6.3.1.2); what is RGB stays."""
-    if not photometric.startswith("YBR") or photometric in {"YBR_ICT", "YBR_RCT"}:
-        return colour
-    y, blue, red = (colour[..., n].astype(np.float32) for n in range(3))
+def _from_ybr(values: Values, bits: int, partial: bool) -> NDArray[np.uint8]:
+    """RGB of full or partial range YCbCr (PS3.3 C.7.6.3.1.2)."""
+    y, blue, red = (values[..., n] * np.float32(1 / 2 ** (bits - 8)) for n in range(3))
     blue, red = blue - 128, red - 128
-    if photometric.startswith("YBR_PARTIAL"):
+    if partial:
         y, blue, red = (y - 16) * (255 / 219), blue * (255 / 224), red * (255 / 224)
     planes = (y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue)
     return np.clip(np.rint(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)
