@@ -51,7 +51,14 @@ class StorageFull(Unavailable):
 
 
 class DatabaseAway(Unavailable):
-    """The database is locked past its limit, restarting or out of connections."""
+    """The database is locked past its limit, restarting or out of connections.
+
+    `in_doubt` is True when the connection broke while committing: the change may have happened.
+    """
+
+    def __init__(self, message: str, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
 
 
 class BrokerAway(Unavailable):

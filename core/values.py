@@ -99,7 +99,8 @@ class ReceivedInstance:
     """A SOP instance whose bytes lie safely on disk, as the listener hands it to the records.
 
     `content_sha256` covers the data set as sent, without preamble and file meta; `file_sha256` the whole file at
-    `path` (relative to the data folder). Header texts are decoded and may be empty.
+    `path` (relative to the data folder). `comparison_sha256` covers tags and values but no pixels, however they were
+    encoded; `pixel_sha256` the pixels. Header texts are decoded and may be empty.
     """
 
     sop_class_uid: str
@@ -124,3 +125,4 @@ class ReceivedInstance:
     study_date: str = ""
     acquisition_datetime: str = ""
     comparison_sha256: str = ""
+    pixel_sha256: str = ""

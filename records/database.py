@@ -35,10 +35,14 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """One transaction; the trail's events are its last statements. Raises DatabaseAway, having changed nothing."""
         immediate = self.engine.execution_options(begin="IMMEDIATE")
-        with _translated(), Session(immediate, expire_on_commit=False) as session, session.begin():
-            yield session
-            session.flush()
-            flush_events(session, self.trail_key)
+        with Session(immediate, expire_on_commit=False) as session:
+            with _translated():
+                yield session
+                session.flush()
+                flush_events(session, self.trail_key)
+            # Only a server that is reached over a network can have committed without our hearing of it
+            with _translated(in_doubt=self.engine.dialect.name == "postgresql"):
+                session.commit()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -111,7 +115,7 @@ def _postgresql_engine(url: Any, settings: Settings) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(in_doubt: bool = False) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
@@ -119,7 +123,9 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if not _passes(error):
             raise
-        raise DatabaseAway(f"the database does not answer ({type(error.orig).__name__}); is it running?") from error
+        raise DatabaseAway(
+            f"the database does not answer ({type(error.orig).__name__}); is it running?", in_doubt
+        ) from error
 
 
 def _passes(error: DBAPIError) -> bool:

@@ -47,6 +47,8 @@ _DISPOSITIONS = {
     Outcome.CONFLICT: Disposition.CONFLICT,
 }
 
+_PATHS_TOGETHER = 500
+
 
 def record_received(database: Database, received: ReceivedInstance) -> Receipt:
     """Record an instance whose file is safe on disk, with its job and its event, in one transaction.
@@ -91,10 +93,13 @@ def _judge(known: list[Instance], received: ReceivedInstance) -> tuple[Outcome, 
             return Outcome.RESENT, row
     if not known:
         return Outcome.NEW, None
-    for row in known:
-        same = row.comparison_sha256 and row.comparison_sha256 == received.comparison_sha256
-        if same and row.transfer_syntax_uid != received.transfer_syntax_uid:
-            return Outcome.RESENT_IN_OTHER_SYNTAX, None
+    alike = [row for row in known if row.comparison_sha256 and row.comparison_sha256 == received.comparison_sha256]
+    for row in alike:
+        if row.pixel_sha256 == received.pixel_sha256:
+            # The same values in other bytes, as when a sender writes sequence lengths another way
+            return Outcome.RESENT, row
+    if any(row.transfer_syntax_uid != received.transfer_syntax_uid for row in alike):
+        return Outcome.RESENT_IN_OTHER_SYNTAX, None
     return Outcome.CONFLICT, None
 
 
@@ -112,6 +117,16 @@ def queue_job(session: Session, row: Instance, now: datetime, request: str = "fi
     session.add(job)
     session.flush()
     return job.id
+
+
+def find_known_paths(database: Database, paths: list[str]) -> set[str]:
+    """Which of these file paths are on record."""
+    known: set[str] = set()
+    with database.reading() as session:
+        for start in range(0, len(paths), _PATHS_TOGETHER):
+            some = paths[start : start + _PATHS_TOGETHER]
+            known.update(session.scalars(select(Instance.path).where(Instance.path.in_(some))))
+    return known
 
 
 def release_conflict(database: Database, ecg_id: int, actor: str) -> int:

@@ -106,6 +106,7 @@ class Instance(Base):
     transfer_syntax_uid: Mapped[str] = mapped_column(UID)
     content_sha256: Mapped[str] = mapped_column(SHA256)
     comparison_sha256: Mapped[str] = mapped_column(String(64), default="")
+    pixel_sha256: Mapped[str] = mapped_column(String(64), default="")
     file_sha256: Mapped[str] = mapped_column(SHA256)
     path: Mapped[str] = mapped_column(String(255), unique=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)

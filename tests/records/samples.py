@@ -29,6 +29,7 @@ def received(**changes: object) -> ReceivedInstance:
         association_id="a1",
         stat=False,
         comparison_sha256=f"{n:064x}",
+        pixel_sha256=f"{n:064x}",
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

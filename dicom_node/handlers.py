@@ -1,0 +1,130 @@
+"""Event in, status out: translates between pynetdicom's events and the node, and decides nothing."""
+
+import secrets
+
+import structlog
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.association import Association
+
+from core.errors import DatabaseAway
+from core.settings import Settings
+from core.states import EventKind
+from dicom_node.admission import Places, judge_caller
+from dicom_node.bounded_socket import BoundedSocket
+from dicom_node.intake import Incoming, Intake, Refused
+from dicom_node.statuses import RefusedBecause, Rejection, Status
+from records.database import Database
+from records.trail import record_event
+
+_log = structlog.get_logger(__name__)
+HIGH_PRIORITY = 0x0001  # PS3.7 9.1.1.1.6
+_ID, _PLACE = "ecg_node_association_id", "ecg_node_place"
+
+
+class Handlers:
+    """The handlers of one listener, bound to its intake."""
+
+    def __init__(self, settings: Settings, database: Database, intake: Intake) -> None:
+        self._settings = settings
+        self._database = database
+        self._intake = intake
+        self._places = Places(settings)
+
+    def bindings(self) -> list[tuple[evt.EventType, object]]:
+        """What the server binds to each of its associations."""
+        return [
+            (evt.EVT_REQUESTED, self.handle_request),
+            (evt.EVT_CONN_CLOSE, self.handle_close),
+            (evt.EVT_C_STORE, self.handle_store),
+            (evt.EVT_C_ECHO, self.handle_echo),
+        ]
+
+    def handle_request(self, event: evt.Event) -> None:
+        """Reject an association that is not welcome; the library accepts the others."""
+        assoc = event.assoc
+        setattr(assoc, _ID, secrets.token_hex(8))
+        address = assoc.requestor.address
+        request = assoc.requestor.primitive
+        rejection = judge_caller(
+            self._settings, request.calling_ae_title.strip(), request.called_ae_title.strip(), address
+        )
+        rejection = rejection or self._places.take(address)
+        if rejection:
+            self._reject(assoc, rejection)
+        else:
+            setattr(assoc, _PLACE, address)
+
+    def _reject(self, assoc: Association, rejection: Rejection) -> None:
+        assoc.acse.send_reject(*rejection)
+        assoc.kill()
+        calling = assoc.requestor.primitive.calling_ae_title.strip()
+        _log.warning("association_rejected", peer_address=assoc.requestor.address, reason=tuple(rejection))
+        try:
+            record_event(
+                self._database,
+                EventKind.ASSOCIATION_REJECTED,
+                actor=calling,
+                peer_address=assoc.requestor.address,
+                reason=list(rejection),
+            )
+        except DatabaseAway as error:
+            _log.warning("rejection_not_recorded", why=str(error))
+
+    def handle_close(self, event: evt.Event) -> None:
+        """Give the association's place back."""
+        address = getattr(event.assoc, _PLACE, None)
+        if address is not None:
+            delattr(event.assoc, _PLACE)
+            self._places.leave(address)
+
+    def handle_echo(self, event: evt.Event) -> int:
+        """C-ECHO. PS3.7 9.1.5."""
+        _message_done(event.assoc)
+        return int(Status.SUCCESS)
+
+    def handle_store(self, event: evt.Event) -> int | Dataset:
+        """C-STORE. PS3.7 9.1.1."""
+        incoming = None
+        try:
+            incoming = _incoming(event)
+            self._intake.take(incoming)
+            return int(Status.SUCCESS)
+        except Refused as refused:
+            assert incoming is not None
+            self._intake.refuse(incoming, refused)
+            return _answer(refused.status, refused.because)
+        except Exception as error:  # noqa: BLE001 - the listener's edge: a fault of ours must be answered as one
+            _log.error("store_raised", error=type(error).__name__, exc_info=True)
+            return _answer(Status.PROCESSING_FAILURE, RefusedBecause.OWN_FAULT)
+        finally:
+            _message_done(event.assoc)
+
+
+def _message_done(assoc: Association) -> None:
+    bounded = assoc.dul.socket
+    if isinstance(bounded, BoundedSocket):
+        bounded.message_done()
+
+
+def _incoming(event: evt.Event) -> Incoming:
+    assoc, request = event.assoc, event.request
+    return Incoming(
+        sop_class_uid=str(request.AffectedSOPClassUID or ""),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
+        context_class_uid=str(event.context.abstract_syntax),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        data_set=request.DataSet.getvalue() if request.DataSet else b"",
+        high_priority=request.Priority == HIGH_PRIORITY,
+        calling_ae_title=assoc.requestor.primitive.calling_ae_title.strip(),
+        called_ae_title=assoc.requestor.primitive.called_ae_title.strip(),
+        peer_address=assoc.requestor.address,
+        association_id=getattr(assoc, _ID, ""),
+    )
+
+
+def _answer(status: Status, because: RefusedBecause) -> Dataset:
+    answer = Dataset()
+    answer.Status = int(status)
+    answer.ErrorComment = because.value
+    return answer
