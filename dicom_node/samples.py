@@ -42,7 +42,7 @@ def read_multiplex(group: Dataset, number: int, big_endian: bool, limits: Limits
     bits = int(group.WaveformBitsAllocated)
     if kind not in _TYPES or int(_TYPES[kind][1]) * 8 != bits:
         raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, f"{bits} bit samples of this interpretation")
-    kind_of = np.dtype(f"{'>' if big_endian else '<'}{_TYPES[kind]}")
+    kind_of = np.dtype(f"<{_TYPES[kind]}")
     count, samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
     channels = tuple(group.ChannelDefinitionSequence)
     rate = float(group.SamplingFrequency)
@@ -50,33 +50,27 @@ def read_multiplex(group: Dataset, number: int, big_endian: bool, limits: Limits
         raise NotDiagnostic(Reason.DAMAGED, f"a group of {count} channels, {len(channels)} described, {rate} Hz")
     if count * samples > limits.max_pixels:
         raise NotDiagnostic(Reason.TOO_BIG, f"{count * samples} samples, {limits.max_pixels} are allowed")
-    data = _in_order(group, big_endian and bits == 8)
+    data = _little_endian(group, "WaveformData", big_endian)
     if len(data) < count * samples * kind_of.itemsize:
         raise NotDiagnostic(Reason.DAMAGED, f"{len(data)} bytes for {count} x {samples} samples of {bits} bits")
     raw = np.frombuffer(data, kind_of, count * samples).reshape(samples, count)
-    padding = _padding(group, kind_of)
+    padding = _little_endian(group, "WaveformPaddingValue", big_endian)[: kind_of.itemsize]
     offset = float(group.get("MultiplexGroupTimeOffset") or 0) / 1000
-    return Multiplex(number, raw, padding, rate, offset, channels)
+    return Multiplex(number, raw, int(np.frombuffer(padding, kind_of)[0]) if padding else None, rate, offset, channels)
 
 
-def _in_order(group: Dataset, swap: bool) -> bytes:
-    """8-bit samples sent as big endian words come in swapped pairs."""
-    data = bytes(group.WaveformData or b"")
-    if swap and group["WaveformData"].VR == "OW":
+def _little_endian(group: Dataset, keyword: str, big_endian: bool) -> bytes:
+    """The bytes of a value; OW is a stream of 16-bit words, whatever they hold (PS3.5 6.2)."""
+    data = bytes(group.get(keyword) or b"")
+    if big_endian and data and group[keyword].VR == "OW":
         return np.frombuffer(data, "<u2").byteswap().tobytes()
     return data
 
 
-def _padding(group: Dataset, kind: np.dtype[Any]) -> int | None:
-    value = group.get("WaveformPaddingValue")
-    if isinstance(value, bytes):
-        return int(np.frombuffer(value[: kind.itemsize], kind)[0]) if len(value) >= kind.itemsize else None
-    return None if value is None else int(value)
-
-
 def is_voltage(channel: Dataset) -> bool:
-    """Whether a channel's unit is a voltage: a pressure beside the ECG is not."""
-    return _unit(channel) in _MILLIVOLTS
+    """Whether a channel's unit is a voltage or not said: a pressure beside the ECG is none."""
+    unit = _unit(channel)
+    return not unit or unit in _MILLIVOLTS
 
 
 def millivolts(group: Multiplex, index: int) -> NDArray[np.float32]:
@@ -86,10 +80,12 @@ def millivolts(group: Multiplex, index: int) -> NDArray[np.float32]:
     """
     channel = group.channels[index]
     raw = group.raw[:, index]
-    missing = raw == group.padding if group.padding is not None else np.zeros(len(raw), bool)
+    missing = np.zeros(len(raw), bool) if group.padding is None else raw == group.padding
     values = _sign_extended(raw.astype(np.int64), missing, channel, group.raw.dtype)
-    scale = _MILLIVOLTS[_unit(channel)]
+    scale = _MILLIVOLTS.get(_unit(channel), 0.0)
     factor = _sensitivity(channel) * scale
+    if not factor:
+        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "a channel without sensitivity: its millivolts are unknown")
     result = (values * factor + _decimal(channel, "ChannelBaseline", 0.0) * scale).astype(np.float32)
     result[missing] = np.nan
     return _on_the_groups_clock(result, _skew_s(channel, group.rate_hz) * group.rate_hz)
@@ -101,10 +97,8 @@ def _unit(channel: Dataset) -> str:
 
 
 def _sensitivity(channel: Dataset) -> float:
-    sensitivity = _decimal(channel, "ChannelSensitivity", 0.0)
-    if not sensitivity:
-        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "a channel without sensitivity: its millivolts are unknown")
-    return sensitivity * (_decimal(channel, "ChannelSensitivityCorrectionFactor", 1.0) or 1.0)
+    correction = _decimal(channel, "ChannelSensitivityCorrectionFactor", 1.0)
+    return _decimal(channel, "ChannelSensitivity", 0.0) * (correction or 1.0)
 
 
 def _sign_extended(values: NDArray[Any], missing: NDArray[Any], channel: Dataset, kind: np.dtype[Any]) -> NDArray[Any]:

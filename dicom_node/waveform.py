@@ -54,6 +54,8 @@ def _list_rhythms(dataset: Dataset, limits: Limits) -> list[_Rhythm]:
     """Every group that holds a strip of standard leads. Raises what the first unreadable group raised if none does."""
     big_endian = dataset.file_meta.get("TransferSyntaxUID") == ExplicitVRBigEndian
     rhythms, refused, leads = [], [], 0
+    if not dataset.WaveformSequence:
+        raise NotDiagnostic(Reason.NO_PICTURE, "no multiplex group")
     for number, item in enumerate(dataset.WaveformSequence[:_MOST_GROUPS], start=1):
         try:
             group = read_multiplex(item, number, big_endian, limits)
