@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames, parse_fragments
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from core.errors import NotDiagnostic
 from core.states import Reason
@@ -16,8 +15,6 @@ _MOST_FRAGMENTS = 100_000
 
 def list_frames(dataset: Dataset, header: PixelHeader, count: int) -> Iterator[memoryview | bytes]:
     """The first `count` frames as they are encoded. Raises NotDiagnostic where there are fewer."""
-    if header.transfer_syntax == DeflatedExplicitVRLittleEndian:
-        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "deflated data sets are not read")
     if header.transfer_syntax.is_encapsulated:
         return _encapsulated(dataset, header, count)
     return _native(dataset.PixelData, header, count)

@@ -1,12 +1,15 @@
 """Pictures or a signal out of a received object, or the coded reason why it cannot be judged."""
 
 import struct
+import traceback
 import zlib
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from core.errors import NotDiagnostic
 from core.states import Reason
@@ -42,6 +45,7 @@ _DAMAGE = (
 def read_ecg(path: Path, limits: Limits) -> EcgObject:
     """What there is to judge in the object at `path`. Raises NotDiagnostic; OSError when the file itself is away."""
     try:
+        _refuse_deflated(path)
         dataset = pydicom.dcmread(path, specific_tags=_TAGS, force=True)
     except _DAMAGE as error:
         raise _damaged(error) from error
@@ -51,9 +55,21 @@ def read_ecg(path: Path, limits: Limits) -> EcgObject:
         raise _damaged(error) from error
 
 
+def _refuse_deflated(path: Path) -> None:
+    """Before anything is inflated: a megabyte of deflated zeros is a gigabyte."""
+    try:
+        meta = read_file_meta_info(path)
+    except InvalidDicomError:
+        return  # without a header nothing says deflated
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "deflated data sets are not read")
+
+
 def _damaged(error: Exception) -> NotDiagnostic:
-    # The message of a foreign exception may hold text of the sender
-    return NotDiagnostic(Reason.DAMAGED, f"the object cannot be read ({type(error).__name__})")
+    # The message of a foreign exception may hold text of the sender; its type and place do not
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+    return NotDiagnostic(Reason.DAMAGED, f"the object cannot be read ({where})")
 
 
 def _read(dataset: Dataset, limits: Limits) -> EcgObject:

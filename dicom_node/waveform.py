@@ -91,14 +91,22 @@ def _standard_channels(group: Multiplex) -> dict[str, int]:
 
 
 def _chosen(rhythms: Sequence[_Rhythm]) -> list[_Rhythm]:
-    """The group with the most leads, then the longest; then whichever groups add leads to it at the same rate."""
+    """The group with the most leads, then the longest; then whichever groups add to it at the same rate."""
     ordered = sorted(rhythms, key=lambda r: (-len(r.channels), -r.group.duration_s, r.group.number))
-    chosen, known = [ordered[0]], set(ordered[0].channels)
+    chosen = [ordered[0]]
+    lengths = dict.fromkeys(ordered[0].channels, ordered[0].group.duration_s)
     for rhythm in ordered[1:]:
-        if rhythm.group.rate_hz == ordered[0].group.rate_hz and not rhythm.channels.keys() <= known:
+        seconds = rhythm.group.duration_s
+        added = [lead for lead in rhythm.channels if _is_longer(seconds, lengths.get(lead, 0.0))]
+        if added and rhythm.group.rate_hz == ordered[0].group.rate_hz:
             chosen.append(rhythm)
-            known |= rhythm.channels.keys()
+            lengths |= dict.fromkeys(added, seconds)
     return chosen
+
+
+def _is_longer(seconds: float, known_s: float) -> bool:
+    """A lead of the 3x4 part of a printout may have a longer strip below."""
+    return known_s < STRIP_S / 2 and seconds > known_s
 
 
 def _placed(chosen: Sequence[_Rhythm], rate: float) -> dict[str, Samples]:
@@ -106,22 +114,25 @@ def _placed(chosen: Sequence[_Rhythm], rate: float) -> dict[str, Samples]:
     begins = [round(begin * rate) for begin in _begins(chosen)]
     length = max(begin + len(rhythm.group.raw) for rhythm, begin in zip(chosen, begins, strict=True))
     leads: dict[str, Samples] = {}
-    for rhythm, begin in zip(chosen, begins, strict=True):
+    for rhythm, begin in sorted(zip(chosen, begins, strict=True), key=lambda pair: len(pair[0].group.raw)):
         for lead, index in rhythm.channels.items():
             values = millivolts(rhythm.group, index)
-            if lead in leads or not np.isfinite(values).any():
-                continue
-            leads[lead] = np.full(length, np.nan, np.float32)
-            leads[lead][begin : begin + len(values)] = values
+            if np.isfinite(values).any():
+                leads[lead] = np.full(length, np.nan, np.float32)
+                leads[lead][begin : begin + len(values)] = values
     return leads
 
 
 def _begins(chosen: Sequence[_Rhythm]) -> list[float]:
     """When each group begins, in seconds from the first. Short groups that say nothing go where the sheet has them."""
     offsets = [rhythm.group.offset_s for rhythm in chosen]
-    if len(chosen) > 1 and len(set(offsets)) == 1 and all(r.group.duration_s < 2 * _COLUMN_S for r in chosen):
-        return [min(map(STANDARD_LEADS.index, rhythm.channels)) // 3 * _COLUMN_S for rhythm in chosen]
-    spread = max(offsets) - min(offsets)
-    if spread > _MOST_SPREAD_S:
+    short = [rhythm for rhythm in chosen if rhythm.group.duration_s < STRIP_S / 2]
+    if len(short) > 1 and len({rhythm.group.offset_s for rhythm in short}) == 1:
+        return [_column_s(rhythm) if rhythm in short else 0.0 for rhythm in chosen]
+    if max(offsets) - min(offsets) > _MOST_SPREAD_S:
         return [0.0 for _ in chosen]
     return [offset - min(offsets) for offset in offsets]
+
+
+def _column_s(rhythm: _Rhythm) -> float:
+    return min(map(STANDARD_LEADS.index, rhythm.channels)) // 3 * _COLUMN_S

@@ -44,6 +44,11 @@ class Decoder:
         self._settings = settings
         self._child = self._start()
 
+    @property
+    def process_id(self) -> int:
+        """Of the child that reads the next object."""
+        return self._child.process.pid
+
     def pictures_of(self, path: Path) -> Decoded:
         """Pictures of the object at `path`. Raises NotDiagnostic, or Unavailable when the file cannot be opened."""
         try:

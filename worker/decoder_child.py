@@ -5,12 +5,17 @@ import resource
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
+
+import numpy as np
 
 from core.errors import NotDiagnostic
 from core.states import Reason
+from core.values import Signal
 from dicom_node.ecg_object import Kind, Limits
 from dicom_node.image import read_ecg
+from model.rendering import draw_sheet
 from worker.decoder_wire import Decoded, receive_message, send_decoded, send_message
 
 
@@ -61,7 +66,9 @@ def _answer(pipe: socket.socket, path: Path, limits: Limits) -> None:
     except OSError as error:
         send_message(pipe, {"away": error.strerror or type(error).__name__})
     except Exception as error:  # noqa: BLE001 - the process's edge: a file may raise anything in a foreign decoder
-        send_message(pipe, {"reason": Reason.DAMAGED.value, "detail": f"decoding raised {type(error).__name__}"})
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+        send_message(pipe, {"reason": Reason.DAMAGED.value, "detail": f"decoding raised {where}"})
     else:
         send_decoded(pipe, decoded)
 
@@ -70,10 +77,15 @@ def _decode(path: Path, limits: Limits) -> Decoded:
     found = read_ecg(path, limits)
     pictures = found.pictures
     if found.kind is Kind.WAVEFORM and found.signal is not None:
-        from model.rendering import draw_sheet
-
-        pictures = (draw_sheet(found.signal),)
+        pictures = (draw_sheet(_centred(found.signal)),)
     return Decoded(found.kind, pictures, found.left_out, found.waveform_group, found.channels)
+
+
+def _centred(signal: Signal) -> Signal:
+    """Each lead about its own median: an electrode's half-cell voltage or a sender's baseline is not the heart's."""
+    return Signal(
+        {lead: values - np.nanmedian(values) for lead, values in signal.leads.items()}, signal.sampling_rate_hz
+    )
 
 
 if __name__ == "__main__":

@@ -66,24 +66,28 @@ def receive_decoded(pipe: socket.socket, deadline: float, most_bytes: int) -> De
         raise NotDiagnostic(Reason(message["reason"]), str(message.get("detail", ""))[:_MOST_DETAIL])
     if "away" in message:
         raise Unavailable(f"a received file cannot be opened: {str(message['away'])[:_MOST_DETAIL]}")
-    frames = message["pictures"]
-    sizes = [(int(one["height"]), int(one["width"])) for one in frames]
-    if not all(h > 0 and w > 0 for h, w in sizes) or 3 * sum(h * w for h, w in sizes) > most_bytes:
+    kind, group = Kind(message["kind"]), message["waveform_group"]
+    channels = tuple(int(number) for number in message["channels"])
+    empty = [_empty_picture(one) for one in message["pictures"]]
+    if 3 * sum(height * width for (height, width), _, _ in empty) > most_bytes:
         raise ValueError("pictures of an impossible size")
-    pictures = []
-    for one, (height, width) in zip(frames, sizes, strict=True):
-        rgb = np.empty((height, width, 3), np.uint8)
-        _fill(pipe, memoryview(rgb).cast("B"), deadline)
-        leads = tuple(LeadBox(str(lead["lead"]), Box(*map(float, lead["box"]))) for lead in one["leads"])
-        pictures.append(Picture(rgb, None if one["frame"] is None else int(one["frame"]), leads))
-    group = message["waveform_group"]
-    return Decoded(
-        kind=Kind(message["kind"]),
-        pictures=tuple(pictures),
-        left_out=int(message["left_out"]),
-        waveform_group=None if group is None else int(group),
-        channels=tuple(map(int, message["channels"])),
-    )
+    pictures = tuple(Picture(_receive_rgb(pipe, size, deadline), frame, leads) for size, frame, leads in empty)
+    return Decoded(kind, pictures, int(message["left_out"]), None if group is None else int(group), channels)
+
+
+def _empty_picture(one: Mapping[str, Any]) -> tuple[tuple[int, int], int | None, tuple[LeadBox, ...]]:
+    """What is said of a picture before its pixels come: size, frame, leads."""
+    height, width, frame = int(one["height"]), int(one["width"]), one["frame"]
+    if height <= 0 or width <= 0:
+        raise ValueError("a picture of an impossible size")
+    leads = tuple(LeadBox(str(lead["lead"]), Box(*map(float, lead["box"]))) for lead in one["leads"])
+    return (height, width), None if frame is None else int(frame), leads
+
+
+def _receive_rgb(pipe: socket.socket, size: tuple[int, int], deadline: float) -> NDArray[np.uint8]:
+    rgb = np.empty((*size, 3), np.uint8)
+    _fill(pipe, memoryview(rgb).cast("B"), deadline)
+    return rgb
 
 
 def send_decoded(pipe: socket.socket, decoded: Decoded) -> None:

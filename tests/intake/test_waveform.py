@@ -256,6 +256,17 @@ def test_leads_recorded_three_at_a_time_without_a_time_go_where_the_sheet_has_th
     np.testing.assert_allclose(found["V5"][3750:], whole["V5"][:1250], atol=0.001)
 
 
+def test_a_long_strip_below_the_columns_is_kept_whole(tmp_path: Path) -> None:
+    whole = beats()
+    groups = [
+        Group({lead: whole[lead][n * 1250 : (n + 1) * 1250] for lead in LEADS[3 * n : 3 * n + 3]}, offset_ms=2500.0 * n)
+        for n in range(4)
+    ]
+    found = _leads(build_waveform(*groups, Group({"II": whole["II"]}, offset_ms=0.0)), tmp_path)
+    np.testing.assert_allclose(found["II"], whole["II"], atol=0.002)
+    assert np.isnan(found["I"][1250:]).all()
+
+
 def test_pressures_beside_the_ecg_are_left_out(tmp_path: Path) -> None:
     dataset = build_waveform(Group(beats(leads=("I", "II", "V1", "V5"))), sop_class="1.2.840.10008.5.1.4.1.1.9.2.1")
     unit = dataset.WaveformSequence[0].ChannelDefinitionSequence[3].ChannelSensitivityUnitsSequence[0]
