@@ -1,0 +1,47 @@
+"""Values that the builders of reports take and give."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.states import ReportKind
+from core.values import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """What a report says of the node and of the result; the same context gives the same bytes.
+
+    `when` is the instant of the stored result; `content_sha256` the hash of the source's data set. `waveform_group`
+    and `channels` count from 1 and say what of a waveform object was read.
+    """
+
+    installation: str
+    ae_title: str
+    software_version: str
+    content_sha256: str
+    when: datetime
+    sr_title: str = "ekg_study"
+    waveform_group: int | None = None
+    channels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFinding:
+    """What was said about one frame; `frame` is None when the source has just one."""
+
+    frame: int | None
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltObject:
+    """A DICOM object ready to be stored: `content` is a complete Part 10 file."""
+
+    kind: ReportKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    transfer_syntax_uid: str
+    frame: int | None
+    content: bytes

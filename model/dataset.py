@@ -1,0 +1,148 @@
+"""Exams out of a data folder: each once, split by hash, and every picture of one exam on the same side.
+
+Layout: `manifest.csv` with kind (sheet | signal), path, label, source and detail; sheets are pictures, signals WFDB
+records.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.errors import Rejected
+from core.values import Signal
+from model.augmentation import augment_sheet, augment_signal
+from model.preprocessing import prepare
+from model.rendering import STANDARD_SHEET, draw_sheet, random_style
+
+Part = Literal["train", "validation", "test"]
+_TRAIN, _VALIDATION = 70, 85  # of 100: 70 % training, 15 % validation, 15 % test
+_NAMES = {"I": "I", "II": "II", "III": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
+_NAMES |= {f"V{number}": f"V{number}" for number in range(1, 7)}
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """One ECG of the data folder; `key` stays the same wherever the folder lies."""
+
+    key: str
+    kind: Literal["sheet", "signal"]
+    path: Path
+    label: str
+    source: str
+    detail: str
+
+    @property
+    def mi_kind(self) -> str:
+        """Which kind of infarction a record states: acute, old, suspected or unstated."""
+        for word in ("acute", "old", "suspected"):
+            if word in self.detail.lower():
+                return word
+        return "unstated"
+
+
+def read_manifest(folder: Path) -> list[Exam]:
+    """Every exam of a data folder. Raises Rejected when it has no manifest."""
+    manifest = folder / "manifest.csv"
+    if not manifest.exists():
+        raise Rejected(f"{folder} holds no manifest.csv; name a folder laid out as docs/model.md says")
+    with manifest.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] in ("sheet", "signal")]
+    return [
+        Exam(row["path"], row["kind"], folder / row["path"], row["label"], row["source"], row["detail"])  # type: ignore[arg-type]
+        for row in rows
+    ]
+
+
+def hash_place(key: str, places: int = 100) -> int:
+    """A place from 0 to `places`-1 that depends on the exam's key alone."""
+    return int(hashlib.sha256(f"ecg-node:{key}".encode()).hexdigest()[:8], 16) % places
+
+
+def part_of(exam: Exam) -> Part:
+    """The fixed split, 70/15/15 by hash."""
+    place = hash_place(exam.key)
+    if place < _TRAIN:
+        return "train"
+    return "validation" if place < _VALIDATION else "test"
+
+
+def fold_of(exam: Exam, folds: int) -> int:
+    """Fold of cross-validation; another hash than the split's."""
+    return hash_place(f"fold:{exam.key}", folds)
+
+
+def read_signal(exam: Exam) -> Signal:
+    """A WFDB record in millivolts, its leads by their standard names."""
+    import wfdb
+
+    record = wfdb.rdrecord(str(exam.path))
+    leads = {
+        _NAMES[name.upper()]: np.nan_to_num(record.p_signal[:, column]).astype(np.float32)
+        for column, name in enumerate(record.sig_name)
+        if name.upper() in _NAMES
+    }
+    signal = Signal(leads, float(record.fs))
+    return unscaled_limbs(signal) if exam.source == "LUDB" else signal
+
+
+def unscaled_limbs(signal: Signal) -> Signal:
+    """Put limb leads right that were scaled one by one: the factors that make I + III = II and aVR = -(I + II)/2 hold.
+
+    One common factor stays unknown and is chosen so that the largest limb lead keeps its height. The chest leads cannot
+    be put right.
+    """
+    names = ("I", "II", "III", "aVR", "aVL", "aVF")
+    if any(name not in signal.leads for name in names):
+        return signal
+    raw = np.stack([signal.leads[name] - np.median(signal.leads[name]) for name in names]).astype(np.float64)
+    zero = np.zeros_like(raw[0])
+    rows = [
+        [raw[0], -raw[1], raw[2], zero, zero, zero],  # I - II + III = 0
+        [raw[0] / 2, raw[1] / 2, zero, raw[3], zero, zero],  # (I + II) / 2 + aVR = 0
+        [-raw[0] / 2, zero, raw[2] / 2, zero, raw[4], zero],  # aVL - (I - III) / 2 = 0
+        [zero, -raw[1] / 2, -raw[2] / 2, zero, zero, raw[5]],  # aVF - (II + III) / 2 = 0
+    ]
+    system = np.concatenate([np.stack(row, axis=1) for row in rows])
+    factors = np.abs(np.linalg.svd(system.T @ system)[2][-1])
+    if factors.min() < 0.02 * factors.max():
+        return signal
+    factors /= factors.max()
+    limbs = {name: (raw[i] * factors[i]).astype(np.float32) for i, name in enumerate(names)}
+    return Signal({**signal.leads, **limbs}, signal.sampling_rate_hz)
+
+
+def service_picture(exam: Exam) -> NDArray[np.uint8]:
+    """The exam as the service would see it: the sheet as it is, the signal on a standard sheet; uint8 (h, w, 3)."""
+    if exam.kind == "sheet":
+        return np.asarray(Image.open(exam.path).convert("RGB"))
+    return draw_sheet(read_signal(exam), STANDARD_SHEET).rgb
+
+
+def training_pictures(exam: Exam, variants: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
+    """The exam as it is, then varied as other devices, papers and hands would vary it; uint8 (h, w, 3)."""
+    yield service_picture(exam)
+    if exam.kind == "sheet":
+        sheet = service_picture(exam)
+        for _ in range(variants - 1):
+            yield augment_sheet(sheet, rng)
+        return
+    signal = read_signal(exam)
+    for _ in range(variants - 1):
+        yield draw_sheet(augment_signal(signal, rng), random_style(rng)).rgb
+
+
+def prepared_pictures(
+    exams: Sequence[Exam], variants: int, size: tuple[int, int], seed: int
+) -> Iterator[tuple[Exam, int, NDArray[np.uint8]]]:
+    """Network inputs of exams: the exam, which variant (0: as it is), uint8 (height, width)."""
+    for exam in exams:
+        rng = np.random.default_rng([seed, hash_place(exam.key, 2**31)])
+        for number, rgb in enumerate(training_pictures(exam, variants, rng)):
+            yield exam, number, prepare(rgb, *size).pixels[:, :, 0]
