@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Loss = Literal["adaptive", "adaptive_immediate", "focal", "cross_entropy", "weighted_cross_entropy"]
 Variant = Literal["resnet50v2", "resnet50"]
@@ -16,21 +16,23 @@ class Config:
     variant: Variant = "resnet50v2"
     height: int = 288  # px; with the width keeps a 3x4 sheet's shape
     width: int = 512  # px; half a millimetre of paper a pixel: ST segments survive
+    last_stage: Literal["residual", "shortcut"] = "shortcut"  # shortcut: no residual branches there
     loss: Loss = "adaptive"
     gamma: float = 2.0  # start of gamma, as in the focal loss paper (Lin 2017)
     batch_size: int = 32
-    head_epochs: int = 6  # phase 1: the trunk and the last stage are frozen
-    epochs: int = 24  # phase 2, at most
+    head_epochs: int = 60  # phase 1: the trunk and the last stage are frozen
+    epochs: int = 12  # phase 2, at most
     learning_rate: float = 1e-3  # Adam, phase 1
     tuning_rate: float = 2e-4  # Adam, phase 2: smaller, the last stage starts from what phase 1 found
-    plateau_patience: int = 2  # epochs without progress before the rate is halved
-    patience: int = 5  # epochs without progress before training stops
+    plateau_patience: int = 3  # epochs without progress before the rate is halved
+    patience: int = 8  # epochs without progress before training stops
     watch: Literal["val_start_loss", "val_macro_recall"] = "val_start_loss"
     sheet_variants: int = 6  # augmented copies of each sheet
     signal_variants: int = 6  # drawn sheets of each record, each of another layout
     label_smoothing: float = 0.02
     dropout: float = 0.3  # of the pooled features
     weight_decay: float = 1e-4
+    mi_kinds: tuple[str, ...] = ("acute", "unstated")  # which records count as infarction in training
     seed: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"
 
@@ -40,4 +42,9 @@ class Config:
 
 def read_config(path: Path) -> Config:
     """The configuration that a training saved."""
-    return Config(**json.loads(path.read_text(encoding="utf-8")))
+    return config_from(json.loads(path.read_text(encoding="utf-8")))
+
+
+def config_from(values: dict[str, Any]) -> Config:
+    """A configuration out of JSON. Raises TypeError on names that this version does not know."""
+    return Config(**{name: tuple(one) if isinstance(one, list) else one for name, one in values.items()})

@@ -5,6 +5,7 @@ activation map (Zhou et al. 2016), which is Grad-CAM for such a head, comes out 
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,10 +33,19 @@ def build_network(config: Config) -> keras.Model:
     else:
         scaled = layers.Rescaling(1.0, offset=list(_MEANS), name="scale")(inputs)
         base = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=scaled)
-    pooled = layers.GlobalAveragePooling2D(name="pooled")(base.output)
+    maps = base.output if config.last_stage == "residual" else _shortcut_alone(base, config)
+    pooled = layers.GlobalAveragePooling2D(name="pooled", dtype="float32")(maps)
     dropped = layers.Dropout(config.dropout, name=DROP)(pooled)
     logits = layers.Dense(len(LABELS), name=HEAD, dtype="float32")(dropped)
     return keras.Model(inputs, logits, name=config.variant)
+
+
+def _shortcut_alone(base: keras.Model, config: Config) -> Any:
+    """The last stage without its residual branches: what ResNet50V2 is while their last kernels are zero."""
+    if config.variant != "resnet50v2":
+        raise BadModel("last_stage shortcut is made for variant resnet50v2; set last_stage to residual")
+    straight = base.get_layer("conv5_block1_0_conv").output
+    return layers.ReLU(name="post_relu")(layers.BatchNormalization(epsilon=1.001e-5, name="post_bn")(straight))
 
 
 def trunk_of(network: keras.Model) -> keras.Model:

@@ -1,0 +1,169 @@
+"""One phase of training: keras fit that goes on exactly where it was killed."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from model.callbacks import AdaptFocal, Watch
+from model.config import Config
+from model.labels import LABELS
+from model.losses import AdaptiveFocalLoss, inverse_frequency
+
+_STATE = "state.npz"
+_PROGRESS = "progress.json"
+_LOG = "epochs.csv"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Inputs of a model and the label of each, as numbers."""
+
+    inputs: NDArray[Any]
+    labels: NDArray[np.int64]
+
+    def one_hot(self, smoothing: float = 0.0) -> NDArray[np.float32]:
+        exact = np.eye(len(LABELS), dtype=np.float32)[self.labels]
+        return exact * (1 - smoothing) + smoothing / len(LABELS)
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled batches; the order depends on the seed and the epoch alone, so that a resumed epoch is the same."""
+
+    def __init__(self, examples: Examples, config: Config, first_epoch: int = 0) -> None:
+        super().__init__()
+        self._examples = examples
+        self._targets = examples.one_hot(config.label_smoothing)
+        self._size = config.batch_size
+        self._seed = config.seed
+        self._epoch = first_epoch
+        self._order = self._shuffled()
+
+    def __len__(self) -> int:
+        return -(-len(self._targets) // self._size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows = np.sort(self._order[index * self._size : (index + 1) * self._size])
+        return np.asarray(self._examples.inputs[rows], np.float32), self._targets[rows]
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._targets))
+
+
+def make_loss(config: Config, labels: NDArray[np.int64]) -> AdaptiveFocalLoss:
+    """The configured loss as a focal loss: cross-entropy is gamma 0, unweighted is alpha 1."""
+    counts = np.bincount(labels, minlength=len(LABELS))
+    plain = config.loss == "cross_entropy"
+    alpha = np.ones(len(LABELS), np.float32) if plain else inverse_frequency(counts.tolist())
+    gamma = 0.0 if config.loss in ("cross_entropy", "weighted_cross_entropy") else config.gamma
+    return AdaptiveFocalLoss(alpha.tolist(), gamma)
+
+
+class Progress(keras.callbacks.Callback):
+    """Early stopping, reduction on plateau, checkpoint of the best and of the last epoch, and the log.
+
+    One callback holds them, because their memory must survive a kill together with weights, optimizer, alpha and gamma.
+    """
+
+    def __init__(self, config: Config, loss: AdaptiveFocalLoss, folder: Path) -> None:
+        super().__init__()
+        self._config = config
+        self._loss = loss
+        self._folder = folder
+        self.seen: dict[str, float] = {"epoch": 0, "best": float("inf"), "best_epoch": 0, "waited": 0, "plateau": 0}
+        self._best: list[NDArray[Any]] = []
+
+    def restore(self) -> int:
+        """Take up a killed run; the epoch to begin with."""
+        path = self._folder / _PROGRESS
+        if not path.exists():
+            return 0
+        self.seen = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(self._folder / _STATE, allow_pickle=False) as file:
+            for number, variable in enumerate(self._variables()):
+                variable.assign(file[f"now/{number}"])
+            self._best = [file[f"best/{number}"] for number in range(len(self.model.get_weights()))]
+        return int(self.seen["epoch"])
+
+    @property
+    def stopped(self) -> bool:
+        return self.seen["waited"] >= self._config.patience
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        value = logs[self._config.watch] * (-1 if self._config.watch == "val_macro_recall" else 1)
+        better = value < self.seen["best"] - 1e-5
+        if better:
+            self.seen |= {"best": value, "best_epoch": epoch, "waited": 0, "plateau": 0}
+            self._best = self.model.get_weights()
+        else:
+            self.seen["waited"] += 1
+            self.seen["plateau"] += 1
+        if self.seen["plateau"] >= self._config.plateau_patience:
+            rate = self.model.optimizer.learning_rate
+            rate.assign(ops.convert_to_numpy(rate) * 0.5)
+            self.seen["plateau"] = 0
+        self.seen["epoch"] = epoch + 1
+        self._log(epoch, logs)
+        self._save()
+        self.model.stop_training = self.stopped
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._best:
+            self.model.set_weights(self._best)
+
+    def _variables(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables, self._loss.alpha, self._loss.gamma]
+
+    def _save(self) -> None:
+        arrays = {f"now/{n}": np.asarray(ops.convert_to_numpy(one)) for n, one in enumerate(self._variables())}
+        arrays |= {f"best/{n}": one for n, one in enumerate(self._best)}
+        draft = self._folder / f"draft-{_STATE}"
+        np.savez(draft, **arrays)
+        draft.replace(self._folder / _STATE)
+        draft = self._folder / f"draft-{_PROGRESS}"
+        draft.write_text(json.dumps(self.seen), encoding="utf-8")
+        draft.replace(self._folder / _PROGRESS)
+
+    def _log(self, epoch: int, logs: dict[str, Any]) -> None:
+        path = self._folder / _LOG
+        row = {"epoch": epoch} | {name: f"{value:.6g}" for name, value in sorted(logs.items())}
+        new = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def fit(
+    model: keras.Model, train: Examples, validation: Examples, config: Config, folder: Path, rate: float, epochs: int
+) -> Progress:
+    """Train until `epochs` or until patience ends; the best weights stay in the model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    loss = make_loss(config, train.labels)
+    model.compile(keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss)
+    model.optimizer.build(model.trainable_variables)
+    progress = Progress(config, loss, folder)
+    watch = Watch(loss, validation.inputs, validation.one_hot())
+    progress.set_model(model)
+    begin = progress.restore()
+    callbacks: list[keras.callbacks.Callback] = [watch]
+    if config.loss.startswith("adaptive"):
+        callbacks.append(AdaptFocal(loss, watch, immediate=config.loss == "adaptive_immediate"))
+    if begin < epochs and not progress.stopped:
+        batches = Batches(train, config, begin)
+        model.fit(batches, epochs=epochs, initial_epoch=begin, callbacks=[*callbacks, progress], verbose=0)
+    else:
+        progress.on_train_end()
+    return progress

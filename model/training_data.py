@@ -1,0 +1,85 @@
+"""Pictures and activations of a data folder, made once for every training on it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import Rejected
+from model.cache import Cache, activate, draw_pictures
+from model.config import Config
+from model.dataset import Exam, read_manifest
+from model.fitting import Examples
+from model.labels import index_of
+from model.network import trunk_of
+
+
+def variants_of(exam: Exam, config: Config) -> int:
+    """How many pictures an exam is made into: one where the network lacks its label, for it is never trained on."""
+    if index_of(exam.label) is None:
+        return 1
+    return config.sheet_variants if exam.kind == "sheet" else config.signal_variants
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """Exams with the activations of all their pictures; rows of `cache` and `exam_of` go together."""
+
+    exams: dict[str, Exam]
+    cache: Cache
+    pictures: Path
+    labels: NDArray[np.int64]
+
+    def rows(self, keys: set[str], most_variants: int | None = None) -> NDArray[np.int64]:
+        return self.cache.rows_of(keys, most_variants)
+
+    def examples(self, rows: NDArray[np.int64], inputs: NDArray[Any]) -> Examples:
+        return Examples(inputs[rows], self.labels[rows])
+
+
+def read_data(folder: Path, network: keras.Model, config: Config, work: Path, init: str) -> Data:
+    """Draw and activate every exam of a data folder; `init` names the frozen weights in the file names."""
+    exams = read_manifest(folder)
+    if not any(index_of(exam.label) is not None for exam in exams):
+        raise Rejected(f"{folder} holds no exam of a label that the network knows; see docs/model.md")
+    pictures = draw_pictures([(exam, variants_of(exam, config)) for exam in exams], config, work)
+    cache = activate(pictures, trunk_of(network), work, f"{pictures.stem}-{network.name}-{init}")
+    by_key = {exam.key: exam for exam in exams}
+    labels = np.array([_label(by_key[key], config) for key in cache.keys])
+    return Data(by_key, cache, pictures, labels)
+
+
+def _label(exam: Exam, config: Config) -> int:
+    """Index of the label; -1 for what is not trained on: labels that the network lacks, infarctions left out."""
+    index = index_of(exam.label)
+    if index is None:
+        return -1
+    left_out = exam.label == "myocardial_infarction" and exam.mi_kind not in config.mi_kinds
+    return -1 if left_out else index
+
+
+def trainable_keys(data: Data, keys: set[str]) -> set[str]:
+    """Those of some exams that have a label to train on."""
+    usable = {key for key, label in zip(data.cache.keys, data.labels, strict=True) if label >= 0}
+    return keys & usable
+
+
+def pooled_features(network: keras.Model, cache: Cache, path: Path) -> NDArray[np.float32]:
+    """Pooled maps (pictures, channels) before the head, with the last stage as it stands; kept in a file."""
+    if path.exists():
+        return np.asarray(np.load(path))
+    from model.network import CUT
+
+    middle = keras.Model(network.get_layer(CUT[network.name]).output, network.get_layer("pooled").output)
+    parts = []
+    for start in range(0, len(cache.keys), 32):
+        part = np.zeros((32, *cache.activations.shape[1:]), np.float32)
+        some = cache.activations[start : start + 32]
+        part[: len(some)] = some
+        parts.append(np.asarray(keras.ops.convert_to_numpy(middle.predict_on_batch(part)), np.float32)[: len(some)])
+    pooled = np.concatenate(parts)
+    np.save(path, pooled)
+    return pooled
