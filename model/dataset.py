@@ -7,7 +7,7 @@ records.
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +18,13 @@ from PIL import Image
 from core.errors import Rejected
 from core.values import Signal
 from model.augmentation import augment_sheet, augment_signal
+from model.physiology import with_infarction
 from model.preprocessing import prepare
 from model.rendering import STANDARD_SHEET, draw_sheet, random_style
 
 Part = Literal["train", "validation", "test"]
 _TRAIN, _VALIDATION = 70, 85  # of 100: 70 % training, 15 % validation, 15 % test
+_MADE = "+mi"
 _NAMES = {"I": "I", "II": "II", "III": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
 _NAMES |= {f"V{number}": f"V{number}" for number in range(1, 7)}
 
@@ -37,6 +39,7 @@ class Exam:
     label: str
     source: str
     detail: str
+    made: bool = False  # an infarction made from a normal record; never judged, only learned from
 
     @property
     def mi_kind(self) -> str:
@@ -65,9 +68,22 @@ def hash_place(key: str, places: int = 100) -> int:
     return int(hashlib.sha256(f"ecg-node:{key}".encode()).hexdigest()[:8], 16) % places
 
 
+def made_infarctions(exams: Sequence[Exam]) -> list[Exam]:
+    """An infarction to be made from every normal record; it stays on the side of the record it is made from."""
+    return [
+        replace(exam, key=exam.key + _MADE, label="myocardial_infarction", detail="made", made=True)
+        for exam in exams
+        if exam.kind == "signal" and exam.label == "normal"
+    ]
+
+
+def _record_of(exam: Exam) -> str:
+    return exam.key.removesuffix(_MADE)
+
+
 def part_of(exam: Exam) -> Part:
     """The fixed split, 70/15/15 by hash."""
-    place = hash_place(exam.key)
+    place = hash_place(_record_of(exam))
     if place < _TRAIN:
         return "train"
     return "validation" if place < _VALIDATION else "test"
@@ -75,7 +91,7 @@ def part_of(exam: Exam) -> Part:
 
 def fold_of(exam: Exam, folds: int) -> int:
     """Fold of cross-validation; another hash than the split's."""
-    return hash_place(f"fold:{exam.key}", folds)
+    return hash_place(f"fold:{_record_of(exam)}", folds)
 
 
 def read_signal(exam: Exam) -> Signal:
@@ -127,6 +143,11 @@ def service_picture(exam: Exam) -> NDArray[np.uint8]:
 
 def training_pictures(exam: Exam, variants: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
     """The exam as it is, then varied as other devices, papers and hands would vary it; uint8 (h, w, 3)."""
+    if exam.made:
+        signal = read_signal(exam)
+        for _ in range(variants):
+            yield draw_sheet(augment_signal(with_infarction(signal, rng), rng), random_style(rng)).rgb
+        return
     yield service_picture(exam)
     if exam.kind == "sheet":
         sheet = service_picture(exam)

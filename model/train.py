@@ -88,12 +88,19 @@ def train(
 
 
 def fit_head(train_set: Examples, check_set: Examples, config: Config, folder: Path) -> keras.Model:
-    """Phase 1: one dense layer over pooled maps."""
+    """Phase 1: one dense layer over pooled maps.
+
+    It is trained on maps less their mean, which Adam needs, and then given the bias that makes it fit maps as they are.
+    """
     keras.utils.set_random_seed(config.seed)
+    mean = train_set.inputs.mean(axis=0)
     inputs = keras.Input(train_set.inputs.shape[1:])
     dropped = keras.layers.Dropout(config.dropout, seed=config.seed, dtype="float32")(inputs)
     head = keras.Model(inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32")(dropped))
-    fit(head, train_set, check_set, config, folder, config.learning_rate, config.head_epochs)
+    centred = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
+    fit(head, *centred, config, folder, config.learning_rate, config.head_epochs)
+    kernel, bias = head.get_layer(HEAD).get_weights()
+    head.get_layer(HEAD).set_weights([kernel, bias - mean @ kernel])
     return head
 
 

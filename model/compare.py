@@ -1,0 +1,129 @@
+"""Cross-validation by exam and by source on cached features, for choosing between configurations.
+
+`python -m model.compare DATA WORK INIT RESULTS`: every run is one line of the results file, and a run that is there
+is not made again. The test part of the fixed split takes no part.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import Config, Loss
+from model.dataset import Exam, fold_of, hash_place, part_of
+from model.labels import LABELS, index_of
+from model.metrics import auroc, f1_by_label, recall_by_label
+from model.train import Start, fit_head
+from model.training_data import trainable_keys
+
+FOLDS = 5
+STOP = 8  # one training exam in this many only decides when to stop
+MI = 2  # index of infarction among the labels
+Scheme = Literal["exam", "source"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutOfFold:
+    """Logits of exams by networks that never saw them; `truth` is -1 where the network lacks the label."""
+
+    exams: list[Exam]
+    logits: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+    def of_kind(self, kind: str) -> "OutOfFold":
+        mine = np.array([exam.kind == kind for exam in self.exams])
+        return OutOfFold(
+            [exam for exam, one in zip(self.exams, mine, strict=True) if one], self.logits[mine], self.truth[mine]
+        )
+
+
+def splits(exams: list[Exam], scheme: Scheme) -> Iterator[tuple[set[str], set[str]]]:
+    """Training and left-out exams: by fold, or each signal source in turn."""
+    if scheme == "exam":
+        for fold in range(FOLDS):
+            left_out = {exam.key for exam in exams if fold_of(exam, FOLDS) == fold}
+            yield {exam.key for exam in exams} - left_out, left_out
+        return
+    for source in sorted({exam.source for exam in exams if exam.kind == "signal"}):
+        left_out = {exam.key for exam in exams if exam.source == source}
+        yield {exam.key for exam in exams} - left_out, left_out
+
+
+def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> OutOfFold:
+    """Train a head for every split and let it judge what was left out, each exam once as it is."""
+    exams = [exam for exam in start.data.exams.values() if part_of(exam) != "test"]
+    judged: list[Exam] = []
+    logits: list[NDArray[np.float32]] = []
+    for number, (known, left_out) in enumerate(splits(exams, scheme)):
+        known = trainable_keys(start.data, known)
+        stop = {key for key in known if hash_place(f"stop:{key}", STOP) == 0}
+        learned, watched = start.data.rows(known - stop), start.data.rows(stop, 2)
+        sets = (start.data.examples(rows, start.pooled) for rows in (learned, watched))
+        head = fit_head(*sets, config, folder / f"{scheme}-{number}")
+        rows = start.data.rows(left_out, 1)
+        judged += [start.data.exams[start.data.cache.keys[row]] for row in rows]
+        logits.append(np.asarray(head.predict(start.pooled[rows], verbose=0), np.float32))
+    truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in judged])
+    return OutOfFold(judged, np.concatenate(logits), truth)
+
+
+def figures(result: OutOfFold) -> dict[str, float]:
+    """The figures of one kind of exams."""
+    known = result.truth >= 0
+    truth, logits = result.truth[known], result.logits[known].astype(np.float64)
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = raised / raised.sum(axis=1, keepdims=True)
+    recall = recall_by_label(truth, logits.argmax(1), len(LABELS))
+    two = truth != 1
+    return {
+        "macro_f1": float(f1_by_label(truth, logits.argmax(1), len(LABELS)).mean()),
+        "recall_normal": float(recall[0]),
+        "recall_abnormal": float(recall[1]),
+        "recall_mi": float(recall[MI]),
+        "auroc_mi": auroc(truth == MI, probabilities[:, MI]),
+        "auroc_mi_against_normal": auroc(truth[two] == MI, (logits[:, MI] - logits[:, 0])[two]),
+        "brier": float(((probabilities - np.eye(len(LABELS))[truth]) ** 2).sum(axis=1).mean()),
+    }
+
+
+def compare(start: Start, variants: dict[str, Config], results: Path, work: Path, schemes: tuple[Scheme, ...]) -> None:
+    """Make every run that the results file lacks."""
+    done = {line["run"] for line in read_results(results)}
+    for name, config in variants.items():
+        for scheme in schemes:
+            run = f"{name}|{scheme}|seed {config.seed}"
+            if run in done:
+                continue
+            result = out_of_fold(start, config, scheme, work / run.replace("|", "-").replace(" ", "-"))
+            line: dict[str, Any] = {"run": run, "config": asdict(config)}
+            kinds = ("sheet", "signal") if scheme == "exam" else ("signal",)
+            line |= {kind: {k: round(v, 4) for k, v in figures(result.of_kind(kind)).items()} for kind in kinds}
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def losses(config: Config, seeds: int) -> dict[str, Config]:
+    """The same configuration with every loss and seed."""
+    return {
+        f"loss {loss} #{seed}": replace(config, loss=loss, seed=seed)
+        for seed in range(1, seeds + 1)
+        for loss in get_args(Loss)
+    }
+
+
+if __name__ == "__main__":
+    import sys
+
+    from model.train import prepare_training
+
+    data, work, init, results = (Path(one) for one in sys.argv[1:5])
+    chosen = Config()
+    compare(prepare_training(data, work, chosen, init), losses(chosen, 3), results, work / "runs", ("exam",))
