@@ -75,8 +75,10 @@ class Progress(keras.callbacks.Callback):
     One callback holds them, because their memory must survive a kill together with weights, optimizer, alpha and gamma.
     """
 
-    def __init__(self, config: Config, loss: AdaptiveFocalLoss, folder: Path) -> None:
+    def __init__(self, config: Config, loss: AdaptiveFocalLoss, folder: Path, keep_best: bool = True) -> None:
         super().__init__()
+        self._keep_best = keep_best
+        self._every = 1
         self._config = config
         self._loss = loss
         self._folder = folder
@@ -115,11 +117,12 @@ class Progress(keras.callbacks.Callback):
             self.seen["plateau"] = 0
         self.seen["epoch"] = epoch + 1
         self._log(epoch, logs)
-        self._save()
+        if (epoch + 1) % self._every == 0 or self.stopped:
+            self._save()
         self.model.stop_training = self.stopped
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._best:
+        if self._best and self._keep_best:
             self.model.set_weights(self._best)
 
     def _variables(self) -> list[Any]:
@@ -147,14 +150,21 @@ class Progress(keras.callbacks.Callback):
 
 
 def fit(
-    model: keras.Model, train: Examples, validation: Examples, config: Config, folder: Path, rate: float, epochs: int
+    model: keras.Model,
+    train: Examples,
+    validation: Examples,
+    config: Config,
+    folder: Path,
+    rate: float,
+    epochs: int,
+    keep_best: bool = True,
 ) -> Progress:
-    """Train until `epochs` or until patience ends; the best weights stay in the model."""
+    """Train until `epochs` or until patience ends; the best weights, or the last, stay in the model."""
     folder.mkdir(parents=True, exist_ok=True)
     loss = make_loss(config, train.labels)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss)
     model.optimizer.build(model.trainable_variables)
-    progress = Progress(config, loss, folder)
+    progress = Progress(config, loss, folder, keep_best)
     watch = Watch(loss, validation.inputs, validation.one_hot())
     progress.set_model(model)
     begin = progress.restore()
@@ -163,7 +173,9 @@ def fit(
         callbacks.append(AdaptFocal(loss, watch, immediate=config.loss == "adaptive_immediate"))
     if begin < epochs and not progress.stopped:
         batches = Batches(train, config, begin)
-        model.fit(batches, epochs=epochs, initial_epoch=begin, callbacks=[*callbacks, progress], verbose=0)
+        watching = [*callbacks, progress]
+        # Keras would shuffle the order of batches once more, out of a generator that a resumed run does not share
+        model.fit(batches, epochs=epochs, initial_epoch=begin, callbacks=watching, shuffle=False, verbose=0)
     else:
         progress.on_train_end()
     return progress
