@@ -20,8 +20,8 @@ from model.readability import judge_readability
 
 Precision = Literal["float32", "mixed_bfloat16"]
 # Largest difference in probability from the golden outputs: another processor or library rounds otherwise, a wrong
-# weight or preprocessing step shows as more
-AGREEMENT = {"float32": 0.005, "mixed_bfloat16": 0.05}
+# weight or preprocessing step shows as more. bfloat16 keeps 8 bits of a product, over fifty layers
+AGREEMENT = {"float32": 0.005, "mixed_bfloat16": 0.1}
 LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "pillow")
 
 Forward = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]

@@ -58,5 +58,10 @@ def _lead(
         for name, (centre, width) in _WAVES.items():
             values += heights[name] * np.exp(-0.5 * ((time - peak - centre) / width) ** 2)
         since = time - peak
-        values += st_mv / (1 + np.exp(-(since - 0.05) / 0.008)) / (1 + np.exp((since - 0.25) / 0.03))
+        values += st_mv * _step((since - 0.05) / 0.008) * _step((0.25 - since) / 0.03)
     return values
+
+
+def _step(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logistic function, for any distance from the step."""
+    return np.asarray(0.5 + 0.5 * np.tanh(values / 2))
