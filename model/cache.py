@@ -25,6 +25,14 @@ class Cache:
     keys: list[str]
     variants: NDArray[np.int64]
 
+    def with_more(self, other: "Cache") -> "Cache":
+        """Both, in memory."""
+        return Cache(
+            np.concatenate([self.activations, other.activations]),
+            self.keys + other.keys,
+            np.concatenate([self.variants, other.variants]),
+        )
+
     def rows_of(self, keys: set[str], most_variants: int | None = None) -> NDArray[np.int64]:
         """Rows of some exams; only variants below `most_variants` where given."""
         mine = np.array([key in keys for key in self.keys])

@@ -61,10 +61,11 @@ def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> O
     for number, (known, left_out) in enumerate(splits(exams, scheme)):
         known = trainable_keys(start.data, known)
         stop = {key for key in known if hash_place(f"stop:{key}", STOP) == 0}
-        learned, watched = start.data.rows(known - stop), start.data.rows(stop, 2)
+        real = {key for key in stop if not start.data.exams[key].made}
+        learned, watched = start.data.rows(known - stop), start.data.rows(real, 2)
         sets = (start.data.examples(rows, start.pooled) for rows in (learned, watched))
         head = fit_head(*sets, config, folder / f"{scheme}-{number}")
-        rows = start.data.rows(left_out, 1)
+        rows = start.data.rows({key for key in left_out if not start.data.exams[key].made}, 1)
         judged += [start.data.exams[start.data.cache.keys[row]] for row in rows]
         logits.append(np.asarray(head.predict(start.pooled[rows], verbose=0), np.float32))
     truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in judged])

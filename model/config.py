@@ -29,9 +29,12 @@ class Config:
     watch: Literal["val_start_loss", "val_macro_recall"] = "val_start_loss"
     sheet_variants: int = 6  # augmented copies of each sheet
     signal_variants: int = 6  # drawn sheets of each record, each of another layout
+    made_variants: int = 0  # infarctions made from each normal record
     label_smoothing: float = 0.02
     dropout: float = 0.3  # of the pooled features
-    weight_decay: float = 1e-4
+    l2: float = 0.03  # of the dense layer in phase 1: two thousand maps, few hundred exams
+    refit: bool = True  # phase 1 learns again from all exams, for as many epochs as the held out ones asked for
+    weight_decay: float = 1e-4  # phase 2
     mi_kinds: tuple[str, ...] = ("acute", "unstated")  # which records count as infarction in training
     seed: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"

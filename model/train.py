@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -43,9 +43,8 @@ def prepare_training(data_folder: Path, work: Path, config: Config, init: Path, 
     data = read_data(data_folder, network, config, work, init.stem)
     if network.name == "resnet50v2" and init.suffix == ".npz" and not _complete(init):
         start_last_stage(network, data.cache.activations)
-    pooled = pooled_features(
-        network, data.cache, work / f"pooled-{data.pictures.stem}-{init.stem}-{config.last_stage}.npy"
-    )
+    kept = f"pooled-{data.pictures.stem}-{init.stem}-{config.last_stage}-{config.made_variants}.npy"
+    pooled = pooled_features(network, data.cache, work / kept)
     return Start(network, data, pooled)
 
 
@@ -92,16 +91,33 @@ def fit_head(train_set: Examples, check_set: Examples, config: Config, folder: P
 
     It is trained on maps less their mean, which Adam needs, and then given the bias that makes it fit maps as they are.
     """
+    head, best = _fit_dense(train_set, check_set, config, folder)
+    if not config.refit:
+        return head
+    both = Examples(
+        np.concatenate([train_set.inputs, check_set.inputs]), np.concatenate([train_set.labels, check_set.labels])
+    )
+    as_long = replace(config, head_epochs=best + 1, patience=best + 1)
+    return _fit_dense(both, check_set, as_long, folder / "refit", keep_best=False)[0]
+
+
+def _fit_dense(
+    train_set: Examples, check_set: Examples, config: Config, folder: Path, keep_best: bool = True
+) -> tuple[keras.Model, int]:
+    """A dense layer and the epoch it was best after."""
     keras.utils.set_random_seed(config.seed)
     mean = train_set.inputs.mean(axis=0)
     inputs = keras.Input(train_set.inputs.shape[1:])
     dropped = keras.layers.Dropout(config.dropout, seed=config.seed, dtype="float32")(inputs)
-    head = keras.Model(inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32")(dropped))
+    shrunk = keras.regularizers.L2(config.l2)
+    head = keras.Model(
+        inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32", kernel_regularizer=shrunk)(dropped)
+    )
     centred = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
-    fit(head, *centred, config, folder, config.learning_rate, config.head_epochs)
+    progress = fit(head, *centred, config, folder, config.learning_rate, config.head_epochs, keep_best)
     kernel, bias = head.get_layer(HEAD).get_weights()
     head.get_layer(HEAD).set_weights([kernel, bias - mean @ kernel])
-    return head
+    return head, int(progress.seen["best_epoch"])
 
 
 def _tune(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.errors import Rejected
 from model.cache import Cache, activate, draw_pictures
 from model.config import Config
-from model.dataset import Exam, read_manifest
+from model.dataset import Exam, made_infarctions, read_manifest
 from model.fitting import Examples
 from model.labels import index_of
 from model.network import trunk_of
@@ -45,11 +45,21 @@ def read_data(folder: Path, network: keras.Model, config: Config, work: Path, in
     exams = read_manifest(folder)
     if not any(index_of(exam.label) is not None for exam in exams):
         raise Rejected(f"{folder} holds no exam of a label that the network knows; see docs/model.md")
-    pictures = draw_pictures([(exam, variants_of(exam, config)) for exam in exams], config, work)
-    cache = activate(pictures, trunk_of(network), work, f"{pictures.stem}-{network.name}-{init}")
-    by_key = {exam.key: exam for exam in exams}
+    made = made_infarctions(exams) if config.made_variants else []
+    pictures, cache = _activated([(exam, variants_of(exam, config)) for exam in exams], network, config, work, init)
+    if made:
+        more = [(exam, config.made_variants) for exam in made]
+        cache = cache.with_more(_activated(more, network, config, work / "made", init)[1])
+    by_key = {exam.key: exam for exam in (*exams, *made)}
     labels = np.array([_label(by_key[key], config) for key in cache.keys])
     return Data(by_key, cache, pictures, labels)
+
+
+def _activated(
+    jobs: list[tuple[Exam, int]], network: keras.Model, config: Config, work: Path, init: str
+) -> tuple[Path, Cache]:
+    pictures = draw_pictures(jobs, config, work)
+    return pictures, activate(pictures, trunk_of(network), work, f"{pictures.stem}-{network.name}-{init}")
 
 
 def _label(exam: Exam, config: Config) -> int:
@@ -57,7 +67,7 @@ def _label(exam: Exam, config: Config) -> int:
     index = index_of(exam.label)
     if index is None:
         return -1
-    left_out = exam.label == "myocardial_infarction" and exam.mi_kind not in config.mi_kinds
+    left_out = exam.label == "myocardial_infarction" and not exam.made and exam.mi_kind not in config.mi_kinds
     return -1 if left_out else index
 
 
