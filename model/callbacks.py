@@ -1,5 +1,6 @@
 """What happens after an epoch: recall is measured, and alpha and gamma follow it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,8 +18,12 @@ class Watch(keras.callbacks.Callback):
     does not move. Must stand before them in the list of callbacks.
     """
 
-    def __init__(self, loss: AdaptiveFocalLoss, inputs: Any, labels: np.ndarray) -> None:
+    def __init__(
+        self, loss: AdaptiveFocalLoss, inputs: Any, labels: np.ndarray, replayed: Sequence[np.ndarray] = ()
+    ) -> None:
+        """`replayed`: recalls by epoch that an earlier run measured on exams which this one learns from."""
         super().__init__()
+        self._replayed = replayed
         self._inputs = inputs
         self._labels = labels
         self._alpha = ops.convert_to_numpy(loss.alpha).copy()
@@ -29,6 +34,8 @@ class Watch(keras.callbacks.Callback):
         logits = np.asarray(self.model.predict(self._inputs, verbose=0), np.float32)
         losses = adaptive_focal_loss(self._labels, logits, self._alpha, self._gamma)
         self.recall = recall_by_label(self._labels.argmax(1), logits.argmax(1), self._labels.shape[1])
+        if epoch < len(self._replayed):
+            self.recall = self._replayed[epoch]
         if logs is not None:
             logs["val_start_loss"] = float(ops.convert_to_numpy(ops.mean(losses)))
             logs["val_macro_recall"] = float(self.recall.mean())

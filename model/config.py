@@ -14,28 +14,29 @@ class Config:
     """One training."""
 
     variant: Variant = "resnet50v2"
-    height: int = 288  # px; with the width keeps a 3x4 sheet's shape
-    width: int = 512  # px; half a millimetre of paper a pixel: ST segments survive
+    height: int = 384  # px; with the width keeps a 3x4 sheet's shape
+    width: int = 640  # px; 0.4 mm of paper a pixel: ST segments survive
     last_stage: Literal["residual", "shortcut"] = "shortcut"  # shortcut: no residual branches there
     loss: Loss = "adaptive"
     gamma: float = 2.0  # start of gamma, as in the focal loss paper (Lin 2017)
     batch_size: int = 32
-    head_epochs: int = 60  # phase 1: the trunk and the last stage are frozen
-    epochs: int = 12  # phase 2, at most
+    head_epochs: int = 30  # phase 1: the trunk and the last stage are frozen
+    epochs: int = 0  # phase 2, at most
     learning_rate: float = 1e-3  # Adam, phase 1
     tuning_rate: float = 2e-4  # Adam, phase 2: smaller, the last stage starts from what phase 1 found
+    decay: float = 0.9  # of the learning rate after every epoch: the head must come to rest, not wander
     plateau_patience: int = 3  # epochs without progress before the rate is halved
     patience: int = 8  # epochs without progress before training stops
     watch: Literal["val_start_loss", "val_macro_recall"] = "val_start_loss"
     sheet_variants: int = 6  # augmented copies of each sheet
-    signal_variants: int = 6  # drawn sheets of each record, each of another layout
-    made_variants: int = 0  # infarctions made from each normal record
-    label_smoothing: float = 0.02
-    dropout: float = 0.3  # of the pooled features
-    l2: float = 0.03  # of the dense layer in phase 1: two thousand maps, few hundred exams
-    refit: bool = True  # phase 1 learns again from all exams, for as many epochs as the held out ones asked for
+    signal_variants: int = 8  # drawn sheets of each record, each of another layout
+    made_variants: int = 6  # infarctions made from each normal record
+    label_smoothing: float = 0.0
+    dropout: float = 0.0  # of the pooled features
+    l2: float = 0.01  # of the dense layer in phase 1: two thousand maps, few hundred exams
+    refit: bool = True  # phase 1 learns again from all exams, with the recalls that held out ones gave
     weight_decay: float = 1e-4  # phase 2
-    mi_kinds: tuple[str, ...] = ("acute", "unstated")  # which records count as infarction in training
+    mi_kinds: tuple[str, ...] = ("acute", "unstated", "old", "suspected")  # records that train as infarction
     seed: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from model.losses import AdaptiveFocalLoss, inverse_frequency
 _STATE = "state.npz"
 _PROGRESS = "progress.json"
 _LOG = "epochs.csv"
+_TOGETHER = 8  # steps between two returns to Python
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +80,6 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, config: Config, loss: AdaptiveFocalLoss, folder: Path, keep_best: bool = True) -> None:
         super().__init__()
         self._keep_best = keep_best
-        self._every = 1
         self._config = config
         self._loss = loss
         self._folder = folder
@@ -111,14 +112,13 @@ class Progress(keras.callbacks.Callback):
         else:
             self.seen["waited"] += 1
             self.seen["plateau"] += 1
+        rate, factor = self.model.optimizer.learning_rate, self._config.decay
         if self.seen["plateau"] >= self._config.plateau_patience:
-            rate = self.model.optimizer.learning_rate
-            rate.assign(ops.convert_to_numpy(rate) * 0.5)
-            self.seen["plateau"] = 0
+            factor, self.seen["plateau"] = min(factor, 0.5), 0
+        rate.assign(ops.convert_to_numpy(rate) * factor)
         self.seen["epoch"] = epoch + 1
         self._log(epoch, logs)
-        if (epoch + 1) % self._every == 0 or self.stopped:
-            self._save()
+        self._save()
         self.model.stop_training = self.stopped
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -157,15 +157,19 @@ def fit(
     folder: Path,
     rate: float,
     epochs: int,
-    keep_best: bool = True,
+    replayed: Sequence[NDArray[np.float32]] | None = None,
 ) -> Progress:
-    """Train until `epochs` or until patience ends; the best weights, or the last, stay in the model."""
+    """Train until `epochs` or until patience ends; the best weights stay in the model.
+
+    With `replayed` recalls, measured by an earlier run, the last weights stay: validation was learned from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     loss = make_loss(config, train.labels)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=config.weight_decay), loss)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
+    model.compile(optimizer, loss, steps_per_execution=_TOGETHER)
     model.optimizer.build(model.trainable_variables)
-    progress = Progress(config, loss, folder, keep_best)
-    watch = Watch(loss, validation.inputs, validation.one_hot())
+    progress = Progress(config, loss, folder, keep_best=replayed is None)
+    watch = Watch(loss, validation.inputs, validation.one_hot(), replayed or ())
     progress.set_model(model)
     begin = progress.restore()
     callbacks: list[keras.callbacks.Callback] = [watch]
@@ -179,3 +183,10 @@ def fit(
     else:
         progress.on_train_end()
     return progress
+
+
+def recalls_of(folder: Path) -> list[NDArray[np.float32]]:
+    """Recall by label after every epoch of a finished phase."""
+    with (folder / _LOG).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [np.array([float(row[f"recall_{n}"]) for n in range(len(LABELS))], np.float32) for row in rows]

@@ -1,16 +1,55 @@
-"""Whether a picture holds an ECG that can be judged at all."""
+"""Whether a picture holds a 12-lead ECG that can be judged at all.
+
+Limits stand between what readable sheets, pages and photographs show and what other things do; they were set on drawn
+and real sheets and on pictures that are no ECG.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.states import Reason
 from model.preprocessing import Prepared
 
-LEAST_TRACES = 3  # a 12-lead sheet has at least three rows of leads
+INK = 64  # of 255: from here a pixel is trace
+LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06
+THIN_INK, MOST_INK = 0.013, 0.16  # fewer: a curve in a frame; more: a picture of a body
+LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
+LEAST_WIDTH = 0.8  # share of its columns
+LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap
+NARROWEST, WIDEST = 0.92, 5.0  # width over height of the area: part of a sheet is narrower, one row of leads wider
 
 
 def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
     """How readable a picture is, 0 to 1, and why it is refused (None: it is not)."""
-    ink = float((prepared.ink > 64).mean())
-    if ink < 0.0005:
+    ink = prepared.ink > INK
+    share = float(ink.mean())
+    if share < LEAST_INK:
         return 0.0, Reason.BLANK
-    if prepared.traces < LEAST_TRACES:
-        return 0.3 * prepared.traces / LEAST_TRACES, Reason.NOT_AN_ECG
-    return 1.0, None
+    shape = ink.shape[1] / ink.shape[0]
+    rows = crossings(ink)
+    if rows > MOST_ROWS or not THIN_INK <= share <= MOST_INK:
+        return 0.1, Reason.NOT_AN_ECG
+    if ink.any(axis=1).mean() < LEAST_HEIGHT or ink.any(axis=0).mean() < LEAST_WIDTH:
+        return 0.2, Reason.NOT_AN_ECG
+    if rows < LEAST_ROWS or not NARROWEST <= shape <= WIDEST:
+        return 0.3, Reason.TOO_FEW_LEADS
+    return score(share, rows, shape), None
+
+
+def crossings(ink: NDArray[np.bool_]) -> float:
+    """Traces met going down a column, in the median over columns."""
+    edges = np.abs(np.diff(ink.astype(np.int8), axis=0, prepend=0, append=0)).sum(axis=0)
+    return float(np.median(edges)) / 2
+
+
+def score(share: float, rows: float, shape: float) -> float:
+    """0.5 at a limit, 1 well inside."""
+    room = min(
+        (share - THIN_INK) / THIN_INK,
+        (MOST_INK - share) / MOST_INK,
+        rows - LEAST_ROWS,
+        (MOST_ROWS - rows) / 5,
+        (shape - NARROWEST) / 0.3,
+        (WIDEST - shape) / 0.5,
+    )
+    return round(0.5 + 0.5 * min(1.0, max(0.0, room)), 3)

@@ -3,7 +3,7 @@
 `python -m model.train DATA OUT` or `ecg-node model train DATA OUT`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.errors import BadModel
 from model.config import Config
-from model.fitting import Examples, fit
+from model.fitting import Examples, fit, recalls_of
 from model.labels import LABELS
 from model.last_stage import start_last_stage
 from model.network import DROP, HEAD, build_network, load_imagenet, top_of
@@ -91,20 +91,23 @@ def fit_head(train_set: Examples, check_set: Examples, config: Config, folder: P
 
     It is trained on maps less their mean, which Adam needs, and then given the bias that makes it fit maps as they are.
     """
-    head, best = _fit_dense(train_set, check_set, config, folder)
     if not config.refit:
-        return head
+        return _fit_dense(train_set, check_set, config, folder)
+    whole = replace(config, patience=config.head_epochs)  # the penalty keeps the head from overfitting, not the end
+    _fit_dense(train_set, check_set, whole, folder)
     both = Examples(
         np.concatenate([train_set.inputs, check_set.inputs]), np.concatenate([train_set.labels, check_set.labels])
     )
-    as_long = replace(config, head_epochs=best + 1, patience=best + 1)
-    return _fit_dense(both, check_set, as_long, folder / "refit", keep_best=False)[0]
+    return _fit_dense(both, check_set, whole, folder / "refit", recalls_of(folder))
 
 
 def _fit_dense(
-    train_set: Examples, check_set: Examples, config: Config, folder: Path, keep_best: bool = True
-) -> tuple[keras.Model, int]:
-    """A dense layer and the epoch it was best after."""
+    train_set: Examples,
+    check_set: Examples,
+    config: Config,
+    folder: Path,
+    replayed: Sequence[NDArray[np.float32]] | None = None,
+) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     mean = train_set.inputs.mean(axis=0)
     inputs = keras.Input(train_set.inputs.shape[1:])
@@ -114,10 +117,10 @@ def _fit_dense(
         inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32", kernel_regularizer=shrunk)(dropped)
     )
     centred = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
-    progress = fit(head, *centred, config, folder, config.learning_rate, config.head_epochs, keep_best)
+    fit(head, *centred, config, folder, config.learning_rate, config.head_epochs, replayed)
     kernel, bias = head.get_layer(HEAD).get_weights()
     head.get_layer(HEAD).set_weights([kernel, bias - mean @ kernel])
-    return head, int(progress.seen["best_epoch"])
+    return head
 
 
 def _tune(

@@ -1,0 +1,103 @@
+"""From data to a released model: cross-validation, calibration, the study's split scored once, the final training.
+
+`python -m model.study DATA WORK INIT OUT VERSION`. Everything that is chosen is chosen on the 85 % that are not the
+test part; the test part is judged by a network that learned from the other 85 %. The released network then learns from
+all exams in the same way, so that its own score can only come from data that nobody here has seen.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.calibrate import fit_temperature, threshold_for
+from model.classifier import softmax
+from model.compare import OutOfFold, out_of_fold
+from model.config import Config
+from model.dataset import part_of
+from model.labels import HISTORY, index_of
+from model.network import HEAD
+from model.release import CALIBRATION, release
+from model.scores import Said, describe, share
+from model.train import Start, prepare_training, train
+from model.training_data import trainable_keys
+
+RISK = 0.05  # errors among the answered that abstention aims at
+SEEDS = (1, 2, 3)
+
+
+def run_study(data: Path, work: Path, init: Path, out: Path, version: str, config: Config) -> dict[str, Any]:
+    """Do all of it; the results, which also go to `results.json` and the card."""
+    start = prepare_training(data, work, config, init)
+    out.mkdir(parents=True, exist_ok=True)
+    runs = [out_of_fold(start, replace(config, seed=seed), "exam", out / f"folds-{seed}") for seed in SEEDS]
+    calibration = calibrate(runs[0])
+    results: dict[str, Any] = {
+        "cross_validation_85_percent": [figures(one, calibration) for one in runs],
+        "leave_one_source_out": figures(out_of_fold(start, config, "source", out / "sources"), calibration)["signals"],
+        "test_15_percent": _score_test(start, config, calibration, out / "study"),
+        "calibration": calibration,
+    }
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _train_final(start, config, out / "final")
+    (out / "final" / CALIBRATION).write_text(json.dumps(calibration) + "\n", encoding="utf-8")
+    release(out / "final" / "weights.npz", config, out / "released", version, calibration, results)
+    return results
+
+
+def calibrate(run: OutOfFold) -> dict[str, float]:
+    """Temperature and least confidence, from exams that their network never saw."""
+    known = run.truth >= 0
+    logits, truth = run.logits[known], run.truth[known]
+    temperature = fit_temperature(logits, truth)
+    probabilities = softmax(logits / temperature)
+    sheets = np.array([exam.kind == "sheet" for exam, one in zip(run.exams, known, strict=True) if one])
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    least = threshold_for(confidence[sheets], correct[sheets], RISK)
+    return {"temperature": round(temperature, 4), "confidence": round(least, 4)}
+
+
+def figures(run: OutOfFold, calibration: dict[str, float]) -> dict[str, Any]:
+    """Figures of sheets and signals apart, with abstention; and what became of old infarctions."""
+    parts = {f"{kind}s": describe(said_by(run.of_kind(kind), calibration)) for kind in ("sheet", "signal")}
+    probabilities = softmax(run.logits / calibration["temperature"])
+    history = np.array([exam.label == HISTORY for exam in run.exams])
+    sure = probabilities.max(axis=1) >= calibration["confidence"]
+    called = history & sure & (probabilities.argmax(axis=1) == 0)
+    return parts | {"history_called_normal": share(int(called.sum()), int(history.sum()))}
+
+
+def said_by(run: OutOfFold, calibration: dict[str, float]) -> Said:
+    known = run.truth >= 0
+    probabilities = softmax(run.logits[known] / calibration["temperature"]).astype(np.float64)
+    said = np.where(probabilities.max(axis=1) >= calibration["confidence"], probabilities.argmax(axis=1), -1)
+    return Said(run.truth[known], said, probabilities)
+
+
+def _score_test(start: Start, config: Config, calibration: dict[str, float], folder: Path) -> dict[str, Any]:
+    """The study's network, which learned from 85 %, on the 15 % that it never saw."""
+    keys: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    for key, exam in start.data.exams.items():
+        keys[part_of(exam)].add(key)
+    train(start, keys["train"], keys["validation"], config, folder)
+    judged = {key for key in keys["test"] if not start.data.exams[key].made}
+    rows = start.data.rows(judged, 1)
+    kernel, bias = start.network.get_layer(HEAD).get_weights()
+    exams = [start.data.exams[start.data.cache.keys[row]] for row in rows]
+    truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in exams])
+    return figures(OutOfFold(exams, start.pooled[rows] @ kernel + bias, truth), calibration)
+
+
+def _train_final(start: Start, config: Config, folder: Path) -> None:
+    usable = trainable_keys(start.data, set(start.data.exams))
+    watched = {key for key in usable if part_of(start.data.exams[key]) == "validation"}
+    train(start, usable - watched, watched, config, folder)
+
+
+if __name__ == "__main__":
+    import sys
+
+    folders = [Path(one) for one in sys.argv[1:5]]
+    print(json.dumps(run_study(*folders, version=sys.argv[5], config=Config()), indent=1))
