@@ -5,6 +5,7 @@ Integrated Gradients (Sundararajan 2017). Heat is where the network looked, not 
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -111,7 +112,7 @@ def attributions(
     white = np.full_like(inputs, 255.0)
     total = np.zeros_like(inputs)
     edges = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, steps)])
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         total += (end - begin) * _gradient(both, white + (inputs - white) * (begin + end) / 2, label)
     return (inputs - white) * total
 

@@ -93,13 +93,18 @@ def test_a_network_of_random_parameters_is_explained_otherwise(
     assert not np.nan_to_num(np.corrcoef(before.ravel(), after.ravel())[0, 1]) > 0.8
 
 
-def test_gradients_along_the_path_add_up_to_the_change() -> None:
-    """Completeness (Sundararajan 2017): what the pixels are given sums to the logit less the white paper's."""
-    small = sized(64, 96)
-    picture = prepare(draw_sheet(synthetic_signal()).rgb, 64, 96).pixels.astype(np.float32)
-    change = logit(small, picture, 0) - logit(small, np.full_like(picture, 255.0), 0)
-    found = float(attributions(small, picture[None], 0, steps=192).sum())
-    assert found == pytest.approx(change, abs=1.0)  # the logit goes up and down by some twenty on the way
+def test_what_the_pixels_are_given_adds_up_to_the_change_of_the_logit() -> None:
+    """Completeness (Sundararajan 2017), on a smooth small network: a deep one is too rough for few steps."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((24, 32, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
+    maps = keras.layers.Conv2D(6, 5, activation="tanh")(scaled)
+    logits = keras.layers.Dense(3, name="label")(keras.layers.GlobalAveragePooling2D()(maps))
+    smooth = keras.Model(inputs, [logits, maps])
+    picture = np.random.default_rng(1).integers(0, 256, (24, 32, 3)).astype(np.float32)
+    change = logit(smooth, picture, 1) - logit(smooth, np.full_like(picture, 255.0), 1)
+    assert abs(change) > 0.05
+    assert float(attributions(smooth, picture[None], 1).sum()) == pytest.approx(change, rel=0.05)
 
 
 def test_blanking_where_it_is_hot_takes_more_from_the_label_than_elsewhere() -> None:
