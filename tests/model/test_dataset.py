@@ -1,0 +1,125 @@
+"""Exams, their fixed split, and copies that would make a score worthless."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.errors import Rejected
+from core.values import Signal
+from model.audit import audit_folder
+from model.dataset import (
+    fold_of,
+    made_infarctions,
+    part_of,
+    prepared_pictures,
+    read_manifest,
+    read_signal,
+    unscaled_limbs,
+)
+from model.rendering import draw_sheet
+from model.synthetic import synthetic_signal
+from tests.conftest import need_data
+from tests.model.drawn_data import draw_data_folder, drawn_signal
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_data_folder(tmp_path_factory.mktemp("data"), sheets=3, signals=2)
+
+
+def test_a_manifest_gives_every_exam_once(drawn: Path) -> None:
+    exams = read_manifest(drawn)
+    assert Counter(exam.kind for exam in exams) == {"sheet": 10, "signal": 6}
+    assert len({exam.key for exam in exams}) == 16
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match=r"manifest\.csv"):
+        read_manifest(tmp_path)
+
+
+def test_a_record_is_read_in_millivolts(drawn: Path) -> None:
+    exam = next(one for one in read_manifest(drawn) if one.kind == "signal" and one.label == "normal")
+    signal = read_signal(exam)
+    assert signal.sampling_rate_hz == 500
+    assert signal.leads["V4"] == pytest.approx(drawn_signal("normal", 100).leads["V4"], abs=0.001)
+
+
+def test_the_split_does_not_depend_on_where_the_folder_lies(drawn: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(drawn, tmp_path / "elsewhere"))
+    assert [part_of(one) for one in read_manifest(drawn)] == [part_of(one) for one in read_manifest(moved)]
+
+
+def test_the_split_is_about_70_15_15_and_folds_go_across_it() -> None:
+    exams = read_manifest(need_data())
+    parts = Counter(part_of(exam) for exam in exams)
+    assert parts["train"] / len(exams) == pytest.approx(0.70, abs=0.05)
+    assert parts["test"] / len(exams) == pytest.approx(0.15, abs=0.05)
+    assert {fold_of(exam, 5) for exam in exams if part_of(exam) == "train"} == {0, 1, 2, 3, 4}
+
+
+def test_a_made_infarction_stays_on_the_side_of_its_record(drawn: Path) -> None:
+    exams = read_manifest(drawn)
+    made = made_infarctions(exams)
+    assert len(made) == 2
+    origin = {exam.key: exam for exam in exams}
+    for one in made:
+        assert part_of(one) == part_of(origin[one.key.removesuffix("+mi")])
+        assert fold_of(one, 5) == fold_of(origin[one.key.removesuffix("+mi")], 5)
+
+
+def test_variants_are_the_same_each_time_and_unlike_each_other(drawn: Path) -> None:
+    exams = [one for one in read_manifest(drawn) if one.label == "normal"][2:4]
+    first = [pixels for _exam, _number, pixels in prepared_pictures(exams, 2, (72, 128), seed=3)]
+    again = [pixels for _exam, _number, pixels in prepared_pictures(exams, 2, (72, 128), seed=3)]
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+    assert len({one.tobytes() for one in first}) == 4
+
+
+def test_limb_leads_scaled_one_by_one_are_put_right_but_for_one_factor() -> None:
+    truth = synthetic_signal()
+    scaled = Signal({name: (values / np.ptp(values)).astype(np.float32) for name, values in truth.leads.items()}, 500.0)
+    found = unscaled_limbs(scaled).leads
+    ratios = [np.ptp(found[name]) / np.ptp(truth.leads[name]) for name in ("I", "II", "III", "aVR", "aVL", "aVF")]
+    assert max(ratios) / min(ratios) < 1.1
+    assert found["I"] + found["III"] == pytest.approx(found["II"], abs=0.05)
+
+
+def _published(folder: Path, leak: bool) -> Path:
+    """The layout of the public folders: train/<class> and test/<class>."""
+    for part, first in (("train", 0), ("test", 10)):
+        for label in ("normal", "myocardial_infarction"):
+            (folder / part / label).mkdir(parents=True)
+            for number in range(first, first + 3):
+                picture = Image.fromarray(draw_sheet(drawn_signal(label, number)).rgb)
+                picture.save(folder / part / label / f"{number}.png")
+    if leak:
+        shutil.copy(folder / "train/normal/0.png", folder / "test/normal/copy.png")
+        Image.open(folder / "train/normal/1.png").save(folder / "test/normal/again.jpg", quality=70)
+    return folder
+
+
+def test_copies_across_the_parts_of_the_published_layout_are_found(tmp_path: Path) -> None:
+    report = audit_folder(_published(tmp_path, leak=True))
+    assert report.leaks
+    assert report.leaked["test"] == (2, 8)  # one byte for byte, one saved again as JPEG
+    assert "THE SPLIT LEAKS" in report.text()
+
+
+def test_distinct_exams_make_no_leak(tmp_path: Path) -> None:
+    report = audit_folder(_published(tmp_path, leak=False))
+    assert not report.leaks
+    assert report.distinct == report.files == 12
+
+
+def test_the_real_exams_are_all_distinct() -> None:
+    report = audit_folder(need_data(), near=False)
+    assert report.files == report.distinct
