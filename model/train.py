@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.errors import BadModel
 from model.config import Config
 from model.fitting import Examples, fit, recalls_of
+from model.head_start import start_head
 from model.labels import LABELS
 from model.last_stage import start_last_stage
 from model.network import DROP, HEAD, build_network, load_imagenet, top_of
@@ -116,8 +117,9 @@ def _fit_dense(
     head = keras.Model(
         inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32", kernel_regularizer=shrunk)(dropped)
     )
-    centred = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
-    fit(head, *centred, config, folder, config.learning_rate, config.head_epochs, replayed)
+    centred, checked = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
+    head.get_layer(HEAD).set_weights(start_head(centred.inputs, centred.labels, len(LABELS), config.l2))
+    fit(head, centred, checked, config, folder, config.learning_rate, config.head_epochs, replayed)
     kernel, bias = head.get_layer(HEAD).get_weights()
     head.get_layer(HEAD).set_weights([kernel, bias - mean @ kernel])
     return head
