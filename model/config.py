@@ -34,6 +34,7 @@ class Config:
     label_smoothing: float = 0.0
     dropout: float = 0.0  # of the pooled features
     l2: float = 0.02  # of the dense layer in phase 1: two thousand maps, few hundred exams
+    head_start: bool = True  # phase 1 starts at the optimum of weighted cross-entropy, else from nothing
     refit: bool = True  # phase 1 learns again from all exams, with the recalls that held out ones gave
     weight_decay: float = 1e-4  # phase 2
     mi_kinds: tuple[str, ...] = ("acute", "unstated", "old", "suspected")  # records that train as infarction

@@ -1,6 +1,6 @@
 """Training in two phases: the head over a frozen network, then the last stage with it.
 
-`python -m model.train DATA OUT` or `ecg-node model train DATA OUT`.
+`python -m model.train DATA OUT INIT` or `ecg-node model train DATA OUT --init FILE`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from core.errors import BadModel
 from model.config import Config
+from model.dataset import part_of
 from model.fitting import Examples, fit, recalls_of
 from model.head_start import start_head
 from model.labels import LABELS
 from model.last_stage import start_last_stage
 from model.network import DROP, HEAD, build_network, load_imagenet, top_of
 from model.training_data import Data, pooled_features, read_data, trainable_keys
+from model.training_figure import draw_training
 from model.weights_file import load_weights, save_weights
 
 Say = Callable[[str], None]
@@ -42,7 +44,7 @@ def prepare_training(data_folder: Path, work: Path, config: Config, init: Path, 
     filled = load_init(network, init)
     say(f"{filled} layers from {init.name}; drawing and activating {data_folder}")
     data = read_data(data_folder, network, config, work, init.stem)
-    if network.name == "resnet50v2" and init.suffix == ".npz" and not _complete(init):
+    if network.name == "resnet50v2" and not _complete(init, config):
         start_last_stage(network, data.cache.activations)
     kept = f"pooled-{data.pictures.stem}-{init.stem}-{config.last_stage}-{config.made_variants}.npy"
     pooled = pooled_features(network, data.cache, work / kept)
@@ -60,7 +62,10 @@ def load_init(network: keras.Model, init: Path) -> int:
     return load_imagenet(network, init)
 
 
-def _complete(init: Path) -> bool:
+def _complete(init: Path, config: Config) -> bool:
+    """Whether the last stage came with its weights: a released file, or all of ImageNet's where all of it is built."""
+    if init.suffix != ".npz":
+        return config.last_stage == "residual"
     with np.load(init, allow_pickle=False) as file:
         return f"{HEAD}/0" in file.files
 
@@ -118,7 +123,8 @@ def _fit_dense(
         inputs, keras.layers.Dense(len(LABELS), name=HEAD, dtype="float32", kernel_regularizer=shrunk)(dropped)
     )
     centred, checked = (Examples(one.inputs - mean, one.labels) for one in (train_set, check_set))
-    head.get_layer(HEAD).set_weights(start_head(centred.inputs, centred.labels, len(LABELS), config.l2))
+    if config.head_start:
+        head.get_layer(HEAD).set_weights(start_head(centred.inputs, centred.labels, len(LABELS), config.l2))
     fit(head, centred, checked, config, folder, config.learning_rate, config.head_epochs, replayed)
     kernel, bias = head.get_layer(HEAD).get_weights()
     head.get_layer(HEAD).set_weights([kernel, bias - mean @ kernel])
@@ -155,3 +161,26 @@ class _Rows:
 
     def __getitem__(self, wanted: NDArray[np.int64]) -> NDArray[np.float16]:
         return self._activations[self._rows[wanted]]
+
+
+def train_folder(data: Path, to: Path, config: Config, init: Path, everything: bool = False, say: Say = print) -> Path:
+    """Train on a data folder and leave weights, settings, logs and figures in `to`; where they are.
+
+    The training part of the fixed split is learned and the validation part watched; with `everything` the test part is
+    learned too. A killed run goes on where it was. Raises BadModel, Rejected.
+    """
+    start = prepare_training(data, to / "work", config, init, say)
+    parts: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    for key, exam in start.data.exams.items():
+        parts[part_of(exam)].add(key)
+    learned = parts["train"] | (parts["test"] if everything else set())
+    train(start, learned, parts["validation"], config, to, say)
+    for log in sorted(to.glob("*/epochs.csv")):
+        say(f"figure: {draw_training(log, log.with_suffix('.png'))}")
+    return to
+
+
+if __name__ == "__main__":
+    import sys
+
+    train_folder(Path(sys.argv[1]), Path(sys.argv[2]), Config(), Path(sys.argv[3]))
