@@ -82,8 +82,9 @@ def load_imagenet(network: keras.Model, path: Path) -> int:
 
 def _copy(source: keras.Model, target: keras.Model) -> int:
     filled = 0
+    wanted = {layer.name for layer in target.layers}
     for layer in source.layers:
-        if layer.weights:
+        if layer.weights and layer.name in wanted:
             target.get_layer(layer.name).set_weights(layer.get_weights())
             filled += 1
     return filled
