@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.calibrate import fit_temperature, threshold_for
+from model.calibrate import choose_offsets, fit_temperature, threshold_for
 from model.classifier import softmax
 from model.compare import OutOfFold, out_of_fold
 from model.config import Config
@@ -23,25 +24,33 @@ from model.release import CALIBRATION, release
 from model.scores import Said, describe, share
 from model.train import Start, prepare_training, train
 from model.training_data import trainable_keys
+from model.weights_file import save_weights
 
 RISK = 0.05  # errors among the answered that abstention aims at
 SEEDS = (1, 2, 3)
+ABNORMAL, INFARCTION = "offset_abnormal_heartbeat", "offset_myocardial_infarction"  # added to the head's bias
 
 
 def run_study(data: Path, work: Path, init: Path, out: Path, version: str, config: Config) -> dict[str, Any]:
     """Do all of it; the results, which also go to `results.json` and the card."""
     start = prepare_training(data, work, config, init)
     out.mkdir(parents=True, exist_ok=True)
-    runs = [out_of_fold(start, replace(config, seed=seed), "exam", out / f"folds-{seed}") for seed in SEEDS]
-    calibration = calibrate(runs[0])
+    raw = [out_of_fold(start, replace(config, seed=seed), "exam", out / f"folds-{seed}") for seed in SEEDS]
+    calibration = calibrate(raw[0])
+    runs = [shifted(run, calibration) for run in raw]
     results: dict[str, Any] = {
         "cross_validation_85_percent": [figures(one, calibration) for one in runs],
-        "leave_one_source_out": figures(out_of_fold(start, config, "source", out / "sources"), calibration)["signals"],
+        "leave_one_source_out": figures(
+            shifted(out_of_fold(start, config, "source", out / "sources"), calibration), calibration
+        )["signals"],
         "test_15_percent": _score_test(start, config, calibration, out / "study"),
         "calibration": calibration,
     }
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     _train_final(start, config, out / "final")
+    kernel, bias = start.network.get_layer(HEAD).get_weights()
+    start.network.get_layer(HEAD).set_weights([kernel, bias + offsets_of(calibration)])
+    save_weights(start.network, out / "final" / "weights.npz")
     (out / "final" / CALIBRATION).write_text(json.dumps(calibration) + "\n", encoding="utf-8")
     release(out / "final" / "weights.npz", config, out / "released", version, calibration, results)
     return results
@@ -50,13 +59,25 @@ def run_study(data: Path, work: Path, init: Path, out: Path, version: str, confi
 def calibrate(run: OutOfFold) -> dict[str, float]:
     """Temperature and least confidence, from exams that their network never saw."""
     known = run.truth >= 0
-    logits, truth = run.logits[known], run.truth[known]
+    truth = run.truth[known]
+    sheets = np.array([exam.kind == "sheet" for exam, one in zip(run.exams, known, strict=True) if one])
+    abnormal, infarction = choose_offsets(run.logits[known], truth, sheets)
+    offsets = {ABNORMAL: abnormal, INFARCTION: infarction}
+    logits = shifted(run, offsets).logits[known]
     temperature = fit_temperature(logits, truth)
     probabilities = softmax(logits / temperature)
-    sheets = np.array([exam.kind == "sheet" for exam, one in zip(run.exams, known, strict=True) if one])
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     least = threshold_for(confidence[sheets], correct[sheets], RISK)
-    return {"temperature": round(temperature, 4), "confidence": round(least, 4)}
+    return {"temperature": round(temperature, 4), "confidence": round(least, 4)} | offsets
+
+
+def shifted(run: OutOfFold, calibration: dict[str, float]) -> OutOfFold:
+    """The same run at the operating point of a calibration."""
+    return OutOfFold(run.exams, run.logits + offsets_of(calibration), run.truth)
+
+
+def offsets_of(calibration: dict[str, float]) -> NDArray[np.float32]:
+    return np.array([0.0, calibration[ABNORMAL], calibration[INFARCTION]], np.float32)
 
 
 def figures(run: OutOfFold, calibration: dict[str, float]) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def _score_test(start: Start, config: Config, calibration: dict[str, float], fol
     kernel, bias = start.network.get_layer(HEAD).get_weights()
     exams = [start.data.exams[start.data.cache.keys[row]] for row in rows]
     truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in exams])
-    return figures(OutOfFold(exams, start.pooled[rows] @ kernel + bias, truth), calibration)
+    return figures(shifted(OutOfFold(exams, start.pooled[rows] @ kernel + bias, truth), calibration), calibration)
 
 
 def _train_final(start: Start, config: Config, folder: Path) -> None:
