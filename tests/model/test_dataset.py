@@ -1,4 +1,4 @@
-"""Exams, their fixed split, and copies that would make a score worthless."""
+"""Exams, their fixed split, and the variants that are drawn of them."""
 
 import os
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from core.errors import Rejected
 from core.values import Signal
@@ -24,7 +23,6 @@ from model.dataset import (
     read_signal,
     unscaled_limbs,
 )
-from model.rendering import draw_sheet
 from model.synthetic import synthetic_signal
 from tests.conftest import need_data
 from tests.model.drawn_data import draw_data_folder, drawn_signal
@@ -91,33 +89,6 @@ def test_limb_leads_scaled_one_by_one_are_put_right_but_for_one_factor() -> None
     ratios = [np.ptp(found[name]) / np.ptp(truth.leads[name]) for name in ("I", "II", "III", "aVR", "aVL", "aVF")]
     assert max(ratios) / min(ratios) < 1.1
     assert found["I"] + found["III"] == pytest.approx(found["II"], abs=0.05)
-
-
-def _published(folder: Path, leak: bool) -> Path:
-    """The layout of the public folders: train/<class> and test/<class>."""
-    for part, first in (("train", 0), ("test", 10)):
-        for label in ("normal", "myocardial_infarction"):
-            (folder / part / label).mkdir(parents=True)
-            for number in range(first, first + 3):
-                picture = Image.fromarray(draw_sheet(drawn_signal(label, number)).rgb)
-                picture.save(folder / part / label / f"{number}.png")
-    if leak:
-        shutil.copy(folder / "train/normal/0.png", folder / "test/normal/copy.png")
-        Image.open(folder / "train/normal/1.png").save(folder / "test/normal/again.jpg", quality=70)
-    return folder
-
-
-def test_copies_across_the_parts_of_the_published_layout_are_found(tmp_path: Path) -> None:
-    report = audit_folder(_published(tmp_path, leak=True))
-    assert report.leaks
-    assert report.leaked["test"] == (2, 8)  # one byte for byte, one saved again as JPEG
-    assert "THE SPLIT LEAKS" in report.text()
-
-
-def test_distinct_exams_make_no_leak(tmp_path: Path) -> None:
-    report = audit_folder(_published(tmp_path, leak=False))
-    assert not report.leaks
-    assert report.distinct == report.files == 12
 
 
 def test_the_real_exams_are_all_distinct() -> None:
