@@ -12,7 +12,7 @@ from model.preprocessing import Prepared
 
 INK = 64  # of 255: from here a pixel is trace
 LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06
-THIN_INK, MOST_INK = 0.013, 0.16  # fewer: a curve in a frame; more: a picture of a body
+THIN_INK, MOST_INK = 0.013, 0.095  # fewer: a curve in a frame; more: a picture of a body, or waves without rest
 LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
 LEAST_WIDTH = 0.8  # share of its columns
 LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap

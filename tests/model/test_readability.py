@@ -1,0 +1,43 @@
+"""The readability gate refuses what is no 12-lead sheet, by name, and lets sheets of every layout through."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.states import Reason
+from model.preprocessing import prepare
+from model.readability import judge_readability
+from model.rendering import draw_sheet, random_style
+from model.synthetic import synthetic_signal
+
+
+def judged(rgb: NDArray[np.uint8]) -> tuple[float, Reason | None]:
+    return judge_readability(prepare(rgb, 384, 640))
+
+
+def test_white_paper_is_blank() -> None:
+    assert judged(np.full((700, 1000, 3), 255, np.uint8)) == (0.0, Reason.BLANK)
+
+
+def test_ruled_paper_without_a_trace_is_blank() -> None:
+    paper = np.full((700, 1000, 3), 255, np.uint8)
+    paper[::20] = paper[:, ::20] = (255, 180, 180)
+    assert judged(paper)[1] is Reason.BLANK
+
+
+def test_noise_is_no_ecg() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (700, 1000, 3)).astype(np.uint8)
+    assert judged(noise)[1] is Reason.NOT_AN_ECG
+
+
+def test_one_row_of_a_sheet_has_too_few_leads() -> None:
+    sheet = draw_sheet(synthetic_signal()).rgb
+    assert judged(sheet[: sheet.shape[0] // 4])[1] is Reason.TOO_FEW_LEADS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sheet_of_any_layout_is_readable(seed: int) -> None:
+    style = random_style(np.random.default_rng(seed))
+    score, reason = judged(draw_sheet(synthetic_signal(60 + 10 * seed, seed=seed), style).rgb)
+    assert reason is None
+    assert score >= 0.5
