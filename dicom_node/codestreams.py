@@ -10,6 +10,7 @@ _SOI = b"\xff\xd8"
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})  # T.81 B.1.1.3
 _APP0, _APP14, _SOS, _EOI = 0xE0, 0xEE, 0xDA, 0xD9
 _J2K_START = b"\xff\x4f\xff\x51"  # T.800 A.4.1: SOC, SIZ
+_J2K_SOT, _SOT, _EOC = 0xFF90, b"\xff\x90", b"\xff\xd9"
 LOSSLESS_JPEG, JPEG_LS = 0xC3, 0xF7
 
 
@@ -65,11 +66,35 @@ def _frame_header(marker: int, segment: bytes, adobe: int | None, jfif: bool) ->
 
 
 def read_jpeg2000(data: bytes) -> Codestream:
-    """The SIZ segment of a JPEG 2000 codestream (T.800 A.5.1), bare or in a JP2 file. Raises NotDiagnostic."""
+    """The SIZ segment of a JPEG 2000 codestream (T.800 A.5.1), bare or in a JP2 file. Raises NotDiagnostic.
+
+    A stream whose tiles or end are missing is refused here: OpenJPEG would fill what is missing with grey.
+    """
     start = data.find(_J2K_START, 0, 1 << 16)
     if start < 0 or len(data) < start + 43:
         raise NotDiagnostic(Reason.DAMAGED, "an encoded frame is no JPEG 2000 codestream")
-    _, x1, y1, x0, y0, tile_x, tile_y, _, _, samples, depth = struct.unpack_from(">HIIIIIIIIHB", data, start + 6)
-    if not (tile_x and tile_y) or (x1 // tile_x + 1) * (y1 // tile_y + 1) > 65535:
-        raise NotDiagnostic(Reason.DAMAGED, "a JPEG 2000 codestream with impossible tiles")
+    _, x1, y1, x0, y0, wide, high, left, top, samples, depth = struct.unpack_from(">HIIIIIIIIHB", data, start + 6)
+    if not (wide and high and left <= x0 < x1 and top <= y0 < y1):
+        raise NotDiagnostic(Reason.DAMAGED, "a JPEG 2000 codestream of impossible size")
+    tiles = -(-(x1 - left) // wide) * -(-(y1 - top) // high)
+    if tiles != len(_list_tiles(data, start)):
+        raise NotDiagnostic(Reason.DAMAGED, f"a JPEG 2000 codestream without all of its {tiles} tiles")
     return Codestream(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1)
+
+
+def _list_tiles(data: bytes, start: int) -> set[int]:
+    """Numbers of the tiles whose parts are whole (T.800 A.4.2), from the main header to the end of the codestream."""
+    position, tiles = start + 2, set()
+    while position + 4 <= len(data):
+        marker, length = struct.unpack_from(">HH", data, position)
+        if marker == _J2K_SOT and position + 12 <= len(data):
+            tile, part = struct.unpack_from(">HI", data, position + 4)
+            # A part of length 0 is the last one and goes on to the end marker
+            length = (part or data.rfind(_EOC) - position) - 2
+            if length < 12 or data[position + 2 + length : position + 4 + length] not in (_SOT, _EOC):
+                return set()
+            tiles.add(tile)
+        elif not 0xFF4F < marker < 0xFFD9:
+            break
+        position += 2 + length
+    return tiles

@@ -17,8 +17,8 @@ HEAD = """# Settings
 
 Each can be given in the environment (`ECG_NODE_LISTEN_PORT=11112`), in a file whose name is in the environment with
 `_FILE` behind it (`ECG_NODE_BROKER_URL_FILE=/run/secrets/broker_url`, for secrets), or in the TOML file that
-`ECG_NODE_CONFIG` names (`listen_port = 11112`). The environment is stronger than the TOML file. An unknown or impossible
-setting is refused at start, by name. This page is made by `python docs/make_settings.py`.
+`ECG_NODE_CONFIG` names (`listen_port = 11112`). The environment is stronger than the TOML file. An unknown or
+impossible setting is refused at start, by name. This page is made by `python docs/make_settings.py`.
 """
 
 

@@ -28,8 +28,8 @@ class Prepared:
     `pixels` is uint8 (height, width, 3), trace dark on white, all channels equal. `area` is the part of the turned
     picture that is shown, in fractions; `angle` is how far the picture was turned counter-clockwise, in degrees
     (about 180 when it was upside down). `content` is where in the input the area lies, in fractions: the rest is
-    white. `ink` is the same area at working size, uint8 0 (paper) to 255 (ink), for the readability gate; `traces` counts
-    the connected lines wide enough to be a lead; `grid` is the part of the turned picture that is ruled.
+    white. `ink` is the same area at working size, uint8 0 (paper) to 255 (ink), for the readability gate; `traces`
+    counts the connected lines wide enough to be a lead; `grid` is the part of the turned picture that is ruled.
     """
 
     pixels: NDArray[np.uint8]

@@ -12,8 +12,18 @@ PROBE = "import sys, {module}; print(sorted({{'tensorflow', 'keras', 'jax'}} & s
 
 @pytest.mark.parametrize(
     "module",
-    ["cli.main", "dicom_node.listener", "dicom_node.pacs", "dicom_node.scu", "worker.delivery", "worker.decoder"]
-    + ["model.labels", "model.preprocessing", "model.rendering", "records.queries"],
+    [
+        "cli.main",
+        "dicom_node.listener",
+        "dicom_node.pacs",
+        "dicom_node.scu",
+        "worker.delivery",
+        "worker.decoder",
+        "model.labels",
+        "model.preprocessing",
+        "model.rendering",
+        "records.queries",
+    ],
 )
 def test_importing_it_loads_no_network_library(module: str) -> None:
     command = [sys.executable, "-c", PROBE.format(module=module)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate, generate_frames
 
 from core.errors import NotDiagnostic
 from core.states import Reason
@@ -126,6 +127,22 @@ def _our_stored_values(path: Path) -> np.ndarray:
     header = read_pixel_header(dataset)
     frames = [decode_frame(frame, header).values for frame in list_frames(dataset, header, header.frames)]
     return np.stack(frames).reshape(header.frames, header.rows, header.columns, header.samples).astype(np.int64)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("part", [0.3, 0.7, 0.97])
+@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name not in ("big_endian", "implicit")])
+@pytest.mark.parametrize("format_", [FORMATS[0], FORMATS[9]], ids=lambda format_: format_.name)
+def test_a_stream_that_is_cut_off_is_damaged(format_: Format, encoding: str, part: float, tmp_path: Path) -> None:
+    """A decoder may fill what is missing with grey and call it a picture."""
+    plain = save(build_image(format_, ecg_like(format_)), tmp_path / "plain.dcm")
+    assert convert(plain, tmp_path / "whole.dcm", *ENCODINGS[encoding][0])
+    dataset = pydicom.dcmread(tmp_path / "whole.dcm")
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[: int(len(frame) * part)]])
+    with pytest.raises(NotDiagnostic) as refused:
+        read_ecg(save(dataset, tmp_path / "cut.dcm"), Limits())
+    assert refused.value.reason is Reason.DAMAGED
 
 
 @pytest.mark.faults
