@@ -20,8 +20,9 @@ run: $(STAMP)-node ## Run the node on this machine with your settings (docs/sett
 test: $(STAMP)-dev ## Run the tests; writes only .venv and temporary folders
 	@$(BIN)/python -m pytest -m "not faults"
 
-faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices (needs root and test-tools)
-	@$(BIN)/python -m pytest --timeout=3600
+faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices; figures into docs/risks.md (needs root and test-tools)
+	@TALLY_FILE=docs/risks-last-run.json $(BIN)/python -m pytest --timeout=3600; \
+	  ended=$$?; $(BIN)/python docs/make_risks.py; exit $$ended
 
 lint: $(STAMP)-dev ## Check style, types and the import contract
 	@$(BIN)/ruff format --check .

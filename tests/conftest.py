@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.settings import Settings
+from tests.tally import pytest_runtest_makereport, pytest_sessionfinish, seed, tally  # noqa: F401 - hooks and fixtures
 
 if TYPE_CHECKING:
     from records.database import Database

@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
+RISKS = runpy.run_path(str(ROOT / "docs" / "make_risks.py"))
 
 
 def _commands() -> set[str]:
@@ -28,6 +29,12 @@ def test_the_settings_page_lists_exactly_the_settings_there_are() -> None:
 
 def test_the_example_environment_lists_exactly_the_settings_there_are() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == MAKER["env_example"]()
+
+
+def test_the_page_of_risks_has_the_figures_of_the_last_run_and_the_tests_there_are() -> None:
+    assert (ROOT / "docs" / "risks.md").read_text(encoding="utf-8") == RISKS["risks_page"](), (
+        "python docs/make_risks.py"
+    )
 
 
 def test_every_command_is_in_the_docs() -> None:
