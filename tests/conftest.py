@@ -14,6 +14,7 @@ from tests.tally import pytest_runtest_makereport, pytest_sessionfinish, seed, t
 
 if TYPE_CHECKING:
     from records.database import Database
+    from tests.orthanc import Orthanc
     from tests.servers import PostgreSql
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +85,15 @@ def postgresql() -> Iterator["PostgreSql"]:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Orthanc"]:
+    """One Orthanc as PACS for the whole run, with what other tests sent there; one that stops it makes its own."""
+    from tests.orthanc import running_orthanc
+
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
