@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import demo, doctor, model, processes, trail
+from cli import demo, doctor, inspection, model, processes, trail
 from cli.common import console
 from core.errors import EcgNodeError
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(trail.app, name="audit")
 app.add_typer(model.model_app, name="model")
 processes.add_commands(app)
+inspection.add_commands(app)
 doctor.add_commands(app)
 demo.add_commands(app)
 

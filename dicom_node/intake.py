@@ -55,11 +55,10 @@ class Intake:
         self._database = database
         self._wakeup = wakeup
         self._spool = Spool(settings)
-        self._classes = frozenset(storage_classes(settings))
 
     def take(self, incoming: Incoming) -> Receipt:
         """Keep an instance and record it. Raises Refused, with nothing kept."""
-        walked = self._check(incoming)
+        walked = check(incoming, self._settings)
         spooled = self._save(incoming)
         receipt = self._record(self._described(incoming, walked, spooled), spooled)
         if receipt.job_id is not None:
@@ -103,24 +102,6 @@ class Intake:
         except DatabaseAway as error:
             _log.warning("refusal_not_recorded", why=str(error))
 
-    def _check(self, incoming: Incoming) -> Walked:
-        if incoming.context_class_uid not in self._classes:
-            raise Refused(Status.SOP_CLASS_NOT_SUPPORTED, RefusedBecause.NOT_STORAGE)
-        if incoming.sop_class_uid != incoming.context_class_uid:
-            raise Refused(Status.DATA_SET_DOES_NOT_MATCH, RefusedBecause.CLASS_OF_CONTEXT)
-        if not header.is_uid(incoming.sop_instance_uid):
-            raise Refused(Status.UID_MALFORMED, RefusedBecause.UID_MALFORMED)
-        if not incoming.data_set:
-            raise Refused(Status.CANNOT_UNDERSTAND, RefusedBecause.NO_DATA_SET)
-        if len(incoming.data_set) > self._settings.max_instance_bytes:
-            raise Refused(Status.TOO_LARGE, RefusedBecause.TOO_LARGE)
-        try:
-            walked = walk(incoming.data_set, incoming.transfer_syntax_uid, header.WANTED, self._settings.max_nesting)
-        except Unreadable as error:
-            raise Refused(error.status, error.because) from error
-        _check_uids(incoming, walked)
-        return walked
-
     def _save(self, incoming: Incoming) -> Spooled:
         try:
             self._spool.need_room(len(incoming.data_set))
@@ -159,6 +140,26 @@ class Intake:
         described = header.texts_of(walked.values)["study_description"].casefold() if wanted else ""
         by_text = bool(wanted) and wanted in described
         return incoming.high_priority or by_text or is_stat_caller(self._settings, incoming.calling_ae_title)
+
+
+def check(incoming: Incoming, settings: Settings) -> Walked:
+    """What the header says, when nothing speaks against keeping the instance. Raises Refused."""
+    if incoming.context_class_uid not in storage_classes(settings):
+        raise Refused(Status.SOP_CLASS_NOT_SUPPORTED, RefusedBecause.NOT_STORAGE)
+    if incoming.sop_class_uid != incoming.context_class_uid:
+        raise Refused(Status.DATA_SET_DOES_NOT_MATCH, RefusedBecause.CLASS_OF_CONTEXT)
+    if not header.is_uid(incoming.sop_instance_uid):
+        raise Refused(Status.UID_MALFORMED, RefusedBecause.UID_MALFORMED)
+    if not incoming.data_set:
+        raise Refused(Status.CANNOT_UNDERSTAND, RefusedBecause.NO_DATA_SET)
+    if len(incoming.data_set) > settings.max_instance_bytes:
+        raise Refused(Status.TOO_LARGE, RefusedBecause.TOO_LARGE)
+    try:
+        walked = walk(incoming.data_set, incoming.transfer_syntax_uid, header.WANTED, settings.max_nesting)
+    except Unreadable as error:
+        raise Refused(error.status, error.because) from error
+    _check_uids(incoming, walked)
+    return walked
 
 
 def _check_uids(incoming: Incoming, walked: Walked) -> None:

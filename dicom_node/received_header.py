@@ -27,7 +27,7 @@ WANTED = (
     ACQUISITION_TIME,
     ACQUISITION_DATETIME,
 )
-_UID_GRAMMAR = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID_GRAMMAR = re.compile(r"[0-9]+(\.[0-9]*)*")
 _MOST_TEXT = 1024
 _PN_DELIMITERS = {0x5C, 0x3D, 0x5E}
 
@@ -40,7 +40,8 @@ def uid_of(value: bytes) -> str:
 def is_uid(text: str) -> bool:
     """Whether a text is a UID: digits and dots, 64 characters at most. PS3.5 9.1.
 
-    Components with leading zeros are let through: carts send them, and a UID is only ever compared.
+    Components with leading zeros and empty ones are let through: carts send them (ELI 250), and a UID is only ever
+    compared.
     """
     return len(text) <= 64 and _UID_GRAMMAR.fullmatch(text) is not None
 

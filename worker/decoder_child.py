@@ -77,11 +77,11 @@ def _decode(path: Path, limits: Limits) -> Decoded:
     found = read_ecg(path, limits)
     pictures = found.pictures
     if found.kind is Kind.WAVEFORM and found.signal is not None:
-        pictures = (draw_sheet(_centred(found.signal)),)
+        pictures = (draw_sheet(centred(found.signal)),)
     return Decoded(found.kind, pictures, found.left_out, found.waveform_group, found.channels)
 
 
-def _centred(signal: Signal) -> Signal:
+def centred(signal: Signal) -> Signal:
     """Each lead about its own median: an electrode's half-cell voltage or a sender's baseline is not the heart's."""
     return Signal(
         {lead: values - np.nanmedian(values) for lead, values in signal.leads.items()}, signal.sampling_rate_hz
