@@ -8,8 +8,18 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import BadSettings
@@ -109,6 +119,19 @@ class Settings(BaseSettings):
     retry_first_s: float = Field(5.0, gt=0, description="First delay before a delivery is tried again, seconds.")
     retry_most_s: float = Field(900.0, gt=0, description="Longest delay between tries, seconds.")
 
+    # Console
+    console_host: str = Field("127.0.0.1", description="Address that the console binds.")
+    console_port: int = Field(8480, ge=0, le=65535, description="Port that the console binds; 0: any free one.")
+    console_tls_certificate: Path | None = Field(None, description="PEM certificate of the console, with its chain.")
+    console_tls_key: Path | None = Field(None, description="PEM key of the console's certificate.")
+    console_trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses of reverse proxies that end TLS for the console; their X-Forwarded-* is believed."
+    )
+    console_idle_s: float = Field(1800.0, gt=0, description="A login without a request ends after this time, seconds.")
+    console_session_s: float = Field(43200.0, gt=0, description="A login ends after this time anyway, seconds.")
+    time_zone: str = Field("UTC", description="IANA name of the zone in which people see times; kept in UTC.")
+    verify_trail_s: float = Field(86400.0, gt=0, description="How often the console verifies the whole trail, s.")
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or coloured text.")
@@ -124,10 +147,31 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _SecretFiles(settings_cls), _TomlFile(settings_cls)
 
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{name} is no IANA time zone; write one such as Europe/Berlin") from error
+        return name
+
     @model_validator(mode="after")
     def _demo_stays_on_loopback(self) -> "Settings":
         if self.demo and self.listen_host not in {"127.0.0.1", "::1", "localhost"}:
             raise ValueError("demo: open to every caller is possible on loopback only; set listen_host to 127.0.0.1")
+        return self
+
+    @model_validator(mode="after")
+    def _console_is_not_open_to_the_network_without_tls(self) -> "Settings":
+        if (self.console_tls_certificate is None) != (self.console_tls_key is None):
+            raise ValueError("console_tls_certificate and console_tls_key: set both or none")
+        safe = self.console_tls_certificate is not None or self.console_trusted_proxies
+        if self.console_host not in {"127.0.0.1", "::1", "localhost"} and not safe:
+            raise ValueError(
+                "console_host: patient data would cross the network unencrypted; set console_tls_certificate and "
+                "console_tls_key, or console_trusted_proxies where a proxy ends TLS, or bind 127.0.0.1"
+            )
         return self
 
     @property

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from core.roles import Role
 from core.states import DeliveryState, JobState, Reason, ReportKind
 from core.values import Label
 
@@ -96,6 +97,7 @@ class Instance(Base):
         Index(None, "patient_id"),
         Index(None, "accession_number"),
         Index(None, "study_instance_uid"),
+        Index(None, "calling_ae_title", "id"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -170,6 +172,7 @@ class Classification(Base):
         _one_of("reason", Reason),
         Index(None, "ecg_id"),
         Index(None, "label"),
+        Index(None, "recorded_at"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -279,7 +282,7 @@ class TrailEvent(Base):
     """One entry of the append-only history; the hash covers the entry and the hash before it."""
 
     __tablename__ = "trail"
-    __table_args__ = (Index(None, "ecg_id"), Index(None, "kind"), Index(None, "at"))
+    __table_args__ = (Index(None, "ecg_id"), Index(None, "kind", "seq"), Index(None, "actor", "seq"), Index(None, "at"))
 
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     at: Mapped[str] = mapped_column(String(32))
@@ -299,3 +302,46 @@ class TrailHead(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[str] = mapped_column(SHA256)
+
+
+class Account(Base):
+    """A person who may look at the console; the name is kept in lower case."""
+
+    __tablename__ = "account"
+    __table_args__ = (_one_of("role", Role),)
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str] = mapped_column(Text)
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    password_changed_at: Mapped[datetime]
+
+
+class ConsoleSession(Base):
+    """A login; the browser holds the token, the database only its sha256."""
+
+    __tablename__ = "console_session"
+
+    token_sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("account.name"), index=True)
+    opened_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class FinalRead(Base):
+    """What a physician says of an ECG, beside the answer of `job_id`; a label of None means: cannot be judged."""
+
+    __tablename__ = "final_read"
+    __table_args__ = (_one_of("label", Label), Index(None, "recorded_at"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    label: Mapped[str | None] = mapped_column(String(32))
+    model_label: Mapped[str | None] = mapped_column(String(32))
+    agrees: Mapped[bool]
+    comment: Mapped[str] = mapped_column(Text)
+    reader: Mapped[str] = mapped_column(String(64))
+    recorded_at: Mapped[datetime]
