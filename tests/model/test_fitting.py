@@ -16,7 +16,8 @@ import pytest
 from model.config import Config
 from model.fitting import Examples, fit, make_loss
 
-CONFIG = Config(batch_size=16, patience=50, plateau_patience=2, learning_rate=0.02, precision="float32")
+# The default decay is for a head that starts near its optimum; from a random start it would stop training half-way
+CONFIG = Config(batch_size=16, patience=50, plateau_patience=2, learning_rate=0.05, decay=1.0, precision="float32")
 
 
 def blobs(count: int, seed: int) -> Examples:
@@ -39,12 +40,21 @@ def train(folder: Path, epochs: int, config: Config = CONFIG) -> tuple[keras.Mod
         return model, list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("loss", ["adaptive", "adaptive_immediate", "focal", "weighted_cross_entropy", "cross_entropy"])
-def test_every_loss_learns_to_tell_three_clouds_apart(loss: str, tmp_path: Path) -> None:
-    model, _log = train(tmp_path, 25, replace(CONFIG, loss=loss))  # type: ignore[arg-type]
+LOSSES = ["adaptive", "adaptive_immediate", "focal", "weighted_cross_entropy", "cross_entropy"]
+OPTIMUM = 0.92  # accuracy of scikit-learn's logistic regression on the same clouds
+
+
+def accuracy(model: keras.Model) -> float:
     left = blobs(300, 3)
     said = np.asarray(model.predict(left.inputs, verbose=0)).argmax(1)
-    assert (said == left.labels).mean() > 0.85
+    return float((said == left.labels).mean())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns_to_tell_three_clouds_apart(loss: str, tmp_path: Path) -> None:
+    model, _log = train(tmp_path, 25, replace(CONFIG, loss=loss))  # type: ignore[arg-type]
+    assert accuracy(head()) < 0.6
+    assert accuracy(model) > OPTIMUM - 0.05
 
 
 def test_alpha_and_gamma_are_other_after_every_epoch(tmp_path: Path) -> None:
