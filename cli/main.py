@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli import demo, doctor, inspection, model, processes, trail
+from cli import check, demo, doctor, inspection, model, processes, trail
 from cli.common import console
 from core.errors import EcgNodeError
 
@@ -20,6 +20,7 @@ app.add_typer(model.model_app, name="model")
 processes.add_commands(app)
 inspection.add_commands(app)
 doctor.add_commands(app)
+check.add_commands(app)
 demo.add_commands(app)
 
 

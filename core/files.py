@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import StorageFull
 
+RESULTS_FOLDER = "results"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
@@ -73,3 +74,8 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def result_name(sha256: str) -> str:
+    """Where the result with this SHA-256 lies below the data folder."""
+    return f"{RESULTS_FOLDER}/{sha256[:2]}/{sha256}"

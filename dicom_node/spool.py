@@ -77,3 +77,9 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
         value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
         body += struct.pack("<HH2sH", 2, element, vr, len(value)) + value
     return struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(body)) + body
+
+
+def data_set_of(file: bytes) -> bytes:
+    """The data set of a file that `save` wrote, as it was sent."""
+    (length,) = struct.unpack_from("<L", file, len(PREAMBLE) + 8)
+    return file[len(PREAMBLE) + 12 + length :]

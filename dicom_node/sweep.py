@@ -46,3 +46,4 @@ class Sweep:
         for back in range(_DAYS_BACK):
             day = today - timedelta(days=back)
             yield from (self._data_dir / FOLDER / day.strftime("%Y/%m/%d")).glob("*")
+        yield from self._data_dir.glob("*.part")

@@ -14,7 +14,7 @@ HEAD = """# Risks, what holds them, and how that was tried
 
 `make faults` runs every row and writes its figures here (`docs/risks-last-run.json`, `python docs/make_risks.py`).
 *Lost* are acknowledged ECGs without row, file or answer; *duplicated* are inputs with more than one SR at the PACS;
-*violations* are findings of the invariant checker and of the tests' own looks after a fault. Each test was seen to fail
+*violations* are findings of `ecg-node check` and of the tests' own looks after a fault. Each test was seen to fail
 with its defence off; how is told in its file. FAULTS_SEED=N makes another run of the random ones.
 """
 

@@ -195,6 +195,13 @@ def _fenced(session: Session, job: ClaimedJob, **values: object) -> None:
         raise LostLease(f"job {job.job_id}: its lease ran out and another worker has it; this answer is thrown away")
 
 
+def find_oldest_claim(database: Database) -> datetime | None:
+    """When the oldest claim that still stands was made."""
+    with database.reading() as session:
+        running = Job.state == JobState.RUNNING.value
+        return session.scalar(select(Job.started_at).where(running).order_by(Job.started_at).limit(1))
+
+
 def count_waiting(database: Database) -> int:
     """Jobs that are queued or running."""
     with database.reading() as session:

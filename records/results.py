@@ -16,6 +16,8 @@ from records.jobs import ClaimedJob, end_job
 from records.tables import Classification, Delivery, Report
 from records.trail import add_event
 
+_NAMES_TOGETHER = 500
+
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
@@ -164,6 +166,23 @@ def _deliveries(job: ClaimedJob, reports: Sequence[Report], route: Route, now: d
         )
         for (kind, frame), report in chosen.items()
     ]
+
+
+def find_known_results(database: Database, names: Sequence[str]) -> set[str]:
+    """Which of these SHA-256 a row names."""
+    known: set[str] = set()
+    columns = (
+        Report.sha256,
+        Classification.picture_sha256,
+        Classification.thumbnail_sha256,
+        Classification.heat_sha256,
+    )
+    with database.reading() as session:
+        for start in range(0, len(names), _NAMES_TOGETHER):
+            some = names[start : start + _NAMES_TOGETHER]
+            for column in columns:
+                known.update(filter(None, session.scalars(select(column).where(column.in_(some)))))
+    return known
 
 
 def find_reports(session: Session, job_id: int) -> list[Report]:

@@ -172,6 +172,10 @@ class Classification(Base):
         _one_of("reason", Reason),
         Index(None, "ecg_id"),
         Index(None, "label"),
+        # A results file is swept or deleted only when no row names it
+        Index(None, "picture_sha256"),
+        Index(None, "thumbnail_sha256"),
+        Index(None, "heat_sha256"),
         Index(None, "recorded_at"),
     )
 
@@ -214,7 +218,7 @@ class Report(Base):
     sop_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
     series_instance_uid: Mapped[str] = mapped_column(UID)
     transfer_syntax_uid: Mapped[str] = mapped_column(UID)
-    sha256: Mapped[str] = mapped_column(SHA256)
+    sha256: Mapped[str] = mapped_column(SHA256, index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     recorded_at: Mapped[datetime]
 

@@ -28,6 +28,7 @@ def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_
         from model.classifier import Classifier, default_model_dir
         from worker.judging import judging_round
         from worker.pipeline import Tools
+        from worker.sweep import SETTLED_S, ResultSweep
 
         database = _open(settings)
         wakeup = Wakeup(settings)
@@ -44,7 +45,8 @@ def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_
         tools = Tools(settings, database, decoder, classifier)
         limit_s = settings.batch_size * settings.decode_timeout_s + 4 * settings.lease_s
         rounds = Rounds("work", lambda: judging_round(tools, wakeup), settings.reconcile_s, limit_s)
-        _run("work", [rounds], settings, database, queues)
+        sweep = Rounds("work-sweep", ResultSweep(settings.data_dir, database), SETTLED_S / 4)
+        _run("work", [rounds], settings, database, queues, [sweep])
         wakeup.close()
 
 
@@ -70,9 +72,16 @@ def _open(settings: Settings) -> Database:
     return database
 
 
-def _run(kind: str, rounds: list[Rounds], settings: Settings, database: Database, queues: Sequence[str]) -> None:
+def _run(
+    kind: str,
+    rounds: list[Rounds],
+    settings: Settings,
+    database: Database,
+    queues: Sequence[str],
+    helpers: Sequence[Rounds] = (),
+) -> None:
     alive = Rounds(f"{kind}-alive", SignsOfLife(kind, database), ALIVE_EVERY_S)
-    everything = [*rounds, alive]
+    everything = [*rounds, *helpers, alive]
     for one in everything:
         one.start()
     record_started(database, kind)
