@@ -6,6 +6,7 @@ and real sheets and on pictures that are no ECG.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from core.states import Reason
 from model.preprocessing import Prepared
@@ -17,6 +18,8 @@ LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
 LEAST_WIDTH = 0.8  # share of its columns
 LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap
 NARROWEST, WIDEST = 0.92, 5.0  # width over height of the area: part of a sheet is narrower, one row of leads wider
+JOINED_WIDTH = 0.04  # of the area's width: a stroke as wide is part of a trace, no printed word is
+NONE_JOINED, LEAST_JOINED = 0.03, 0.10  # share of ink in such strokes; print has none, a trace lost in its grid few
 
 
 def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
@@ -33,6 +36,9 @@ def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
         return 0.2, Reason.NOT_AN_ECG
     if rows < LEAST_ROWS or not NARROWEST <= shape <= WIDEST:
         return 0.3, Reason.TOO_FEW_LEADS
+    joined = share_joined(ink)
+    if joined < LEAST_JOINED:
+        return 0.4, Reason.NOT_AN_ECG if joined < NONE_JOINED else Reason.UNREADABLE
     return score(share, rows, shape), None
 
 
@@ -40,6 +46,16 @@ def crossings(ink: NDArray[np.bool_]) -> float:
     """Traces met going down a column, in the median over columns."""
     edges = np.abs(np.diff(ink.astype(np.int8), axis=0, prepend=0, append=0)).sum(axis=0)
     return float(np.median(edges)) / 2
+
+
+def share_joined(ink: NDArray[np.bool_]) -> float:
+    """How much of the ink lies in strokes that run on sideways, 0 to 1."""
+    named, count = ndimage.label(ink, np.ones((3, 3)))
+    if not count:
+        return 0.0
+    widths = np.array([part[1].stop - part[1].start for part in ndimage.find_objects(named)])
+    pixels = np.bincount(named.ravel())[1:]
+    return float(pixels[widths >= JOINED_WIDTH * ink.shape[1]].sum() / pixels.sum())
 
 
 def score(share: float, rows: float, shape: float) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from core.states import Reason
 from model.preprocessing import prepare
@@ -33,6 +34,17 @@ def test_noise_is_no_ecg() -> None:
 def test_one_row_of_a_sheet_has_too_few_leads() -> None:
     sheet = draw_sheet(synthetic_signal()).rgb
     assert judged(sheet[: sheet.shape[0] // 4])[1] is Reason.TOO_FEW_LEADS
+
+
+@pytest.mark.parametrize("size", [17, 25, 32, 44, 57])
+def test_a_page_of_print_is_no_ecg(size: int) -> None:
+    page = Image.new("RGB", (1546, 2000), "white")
+    font, draw = ImageFont.load_default(size), ImageDraw.Draw(page)
+    words = ("lorem ipsum dolor sit amet nam deleniti adipisci ne sed diceret " * 4)[: int(3100 / size)]
+    for line in range(int(1800 / (1.4 * size))):
+        if line % 7:
+            draw.text((100, 100 + 1.4 * size * line), words[line % 11 :], fill=(30, 30, 30), font=font)
+    assert judged(np.asarray(page))[1] is Reason.NOT_AN_ECG
 
 
 @pytest.mark.parametrize("seed", range(6))
