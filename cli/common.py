@@ -1,5 +1,7 @@
 """What commands share: settings, a console, an open database."""
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,6 +23,19 @@ def start(process: str) -> Settings:
     settings = read_settings()
     start_logging(settings, process)
     return settings
+
+
+def os_user() -> str:
+    """Who acts, for the trail: the user of the operating system, never a name out of the environment.
+
+    Only where root acts, the name that sudo left there is added: nobody but root could have forged it.
+    """
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"  # a container's user has no name
+    before = os.environ.get("SUDO_USER")
+    return f"{before} (sudo {name})" if before and os.getuid() == 0 else name
 
 
 @contextmanager

@@ -4,7 +4,16 @@ import sys
 
 import typer
 
-from cli import check, demo, doctor, inspection, model, processes, trail
+from cli import (
+    check,
+    deliveries,
+    demo,
+    doctor,
+    inspection,
+    model,
+    processes,
+    trail,
+)
 from cli.common import console
 from core.errors import EcgNodeError
 
@@ -17,6 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(trail.app, name="audit")
 app.add_typer(model.model_app, name="model")
+app.add_typer(deliveries.app, name="deliveries")
+deliveries.add_commands(app)
 processes.add_commands(app)
 inspection.add_commands(app)
 doctor.add_commands(app)

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 import structlog
@@ -62,6 +63,13 @@ class Rounds:
             return self._work()
         except Unavailable as error:
             _log.warning("postponed", process=self._name, why=str(error))
+            return 0
+        except Exception as error:  # noqa: BLE001 - the thread's edge: a thread that died would leave its work undone
+            # The message of a foreign exception may hold text of a sender; its type and place say enough
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error(
+                "round_raised", process=self._name, error=type(error).__name__, where=f"{where.filename}:{where.lineno}"
+            )
             return 0
         finally:
             self._began = None

@@ -27,6 +27,7 @@ SR_CLASS_UIDS = {
     "enhanced": "1.2.840.10008.5.1.4.1.1.88.22",
 }
 MAX_PDU_BYTES = 131072
+_NOT_SUPPORTED = (0x03, 0x04)  # PS3.8 Table 9-18: abstract syntax, transfer syntaxes
 _ANSWER_BYTES = 1 << 24  # what a PACS may have in flight towards us: answers are some hundred bytes
 
 
@@ -58,6 +59,10 @@ class SendOutcome:
     text: str
 
 
+class _NothingTaken(PeerAway):
+    """The peer is there and takes none of the classes or encodings that were offered."""
+
+
 class _Sender(AE):
     """An SCU whose sockets have our deadlines and no delays."""
 
@@ -81,6 +86,8 @@ def send(
     try:
         with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
             return [_send_one(assoc, one) for one in objects]
+    except _NothingTaken:
+        return [SendOutcome(None, Verdict.FAILED, _not_taken(one)) for one in objects]
     except PeerAway as error:
         return [SendOutcome(None, Verdict.RETRY, str(error)) for _ in objects]
 
@@ -99,8 +106,11 @@ def offered_sr_class(destination: Destination, calling_ae_title: str, timeout_s:
     One that takes none of them gets the oldest, Enhanced SR; its refusal is then on record.
     """
     contexts = [build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in SR_CLASS_UIDS.values()]
-    with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
-        taken = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
+    try:
+        with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
+            taken = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
+    except _NothingTaken:
+        taken = set()
     return next((name for name, uid in SR_CLASS_UIDS.items() if uid in taken), "enhanced")
 
 
@@ -134,12 +144,24 @@ def _association(
     except OSError as error:
         raise PeerAway(f"{where}: {error.strerror or type(error).__name__}") from error
     if not assoc.is_established:
+        if _takes_nothing(assoc):
+            raise _NothingTaken(f"{where}: takes none of the classes that were offered")
         raise PeerAway(f"{where}: {_why_not(assoc)}")
     try:
         yield assoc
     finally:
         if assoc.is_established:
             assoc.release()
+
+
+def _takes_nothing(assoc: Association) -> bool:
+    """Whether the association was accepted and each context was refused for good. PS3.8 Table 9-18."""
+    results = [context.result for context in assoc.rejected_contexts]
+    return bool(results) and not assoc.accepted_contexts and all(result in _NOT_SUPPORTED for result in results)
+
+
+def _not_taken(one: Outgoing) -> str:
+    return f"the peer takes no {UID(one.sop_class_uid).name} in this encoding"
 
 
 def _why_not(assoc: Association) -> str:
@@ -160,7 +182,7 @@ def _send_one(assoc: Association, one: Outgoing) -> SendOutcome:
         if context.abstract_syntax == one.sop_class_uid
     }
     if not accepted:
-        return SendOutcome(None, Verdict.FAILED, f"the peer takes no {UID(one.sop_class_uid).name} in this encoding")
+        return SendOutcome(None, Verdict.FAILED, _not_taken(one))
     try:
         with _as_file(one) as path:
             answer = assoc.send_c_store(path if one.transfer_syntax_uid in accepted else dcmread(path))

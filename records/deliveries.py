@@ -11,7 +11,7 @@ from core.errors import Rejected
 from core.states import DeliveryState, EventKind
 from records.clock import database_time
 from records.database import Database
-from records.tables import Delivery, DestinationState, Report
+from records.tables import Delivery, DestinationState, Instance, Report
 from records.trail import add_event
 
 
@@ -51,7 +51,8 @@ def claim_destination(database: Database, name: str, owner: str, lease_s: float)
             row = DestinationState(name=name, sr_class="", paused=False, failures=0, fence=0, not_before=now)
             session.add(row)
             session.flush()
-        busy = row.lease_until is not None and row.lease_until >= now
+        # A process serves a destination from one thread: a turn of its own that is open broke off
+        busy = row.lease_until is not None and row.lease_until >= now and row.owner != owner
         if busy or row.paused or row.not_before > now or not _has_work(session, name, now):
             return None
         row.owner, row.fence, row.lease_until = owner, row.fence + 1, now + timedelta(seconds=lease_s)
@@ -80,12 +81,16 @@ def keep_sr_class(database: Database, turn: Turn, sr_class: str) -> Turn:
 def list_due(database: Database, turn: Turn, limit: int) -> list[PendingDelivery]:
     """Deliveries that are due, STAT first; just one, a probe, while the destination was last found away.
 
-    An SR whose class was open gets the destination's class here, for good.
+    None while a person has paused the destination. An SR whose class was open gets the destination's class here, for
+    good.
     """
     with database.writing() as session:
         now = database_time(session)
+        if session.scalar(select(DestinationState.paused).where(DestinationState.name == turn.destination)):
+            return []
         most = 1 if turn.failures else limit
-        order = (Delivery.stat.desc(), Delivery.not_before, Delivery.id)
+        # A probe is what was not tried for longest: one report that breaks associations must not block the rest
+        order = (*([] if turn.failures else [Delivery.stat.desc()]), Delivery.not_before, Delivery.id)
         # SR and heat map of one job leave together: viewers follow the SR's reference to the map
         rows = session.scalars(select(Delivery).where(*_due(turn.destination, now)).order_by(*order).limit(most))
         return [_pending(session, row, turn) for row in rows]
@@ -173,7 +178,7 @@ def record_away(database: Database, turn: Turn, why: str, delay_s: float, tried:
         session.execute(
             update(Delivery)
             .where(Delivery.id.in_([one.delivery_id for one in tried]))
-            .values(attempt=Delivery.attempt + 1, last_error=why)
+            .values(attempt=Delivery.attempt + 1, last_error=why, not_before=now + timedelta(seconds=delay_s))
         )
 
 
@@ -184,15 +189,16 @@ def end_turn(database: Database, turn: Turn) -> None:
 
 
 def renew_turn(database: Database, turn: Turn, lease_s: float) -> None:
-    """Say that the destination is still being served. Raises LostTurn."""
+    """Say that the destination is still being served. Raises LostTurn when the turn is over or another's."""
     with database.writing() as session:
-        _fenced(session, turn, lease_until=database_time(session) + timedelta(seconds=lease_s))
+        until = database_time(session) + timedelta(seconds=lease_s)
+        _fenced(session, turn, DestinationState.lease_until.is_not(None), lease_until=until)
 
 
-def _fenced(session: Session, turn: Turn, **values: object) -> None:
+def _fenced(session: Session, turn: Turn, *also: ColumnElement[bool], **values: object) -> None:
     result = session.execute(
         update(DestinationState)
-        .where(DestinationState.name == turn.destination, DestinationState.fence == turn.fence)
+        .where(DestinationState.name == turn.destination, DestinationState.fence == turn.fence, *also)
         .values(**values)
     )
     assert isinstance(result, CursorResult)
@@ -215,14 +221,28 @@ def _note(session: Session, kind: EventKind, turn: Turn, row: Delivery, now: dat
     )
 
 
+_RETRIABLE = (DeliveryState.PREPARED.value, DeliveryState.FAILED.value, DeliveryState.DROPPED.value)
+
+
 def retry_delivery(database: Database, delivery_id: int, actor: str) -> bool:
-    """A person asks for another try of a failed or dropped delivery; False when it is neither."""
+    """A person asks for another try, at once, of a delivery that failed, was dropped or waits.
+
+    A destination that was found away gets its next probe at once, too. False when the delivery was accepted already,
+    or when its files were deleted since.
+    """
     with database.writing() as session:
         now = database_time(session)
         row = session.get(Delivery, delivery_id)
-        if row is None or row.state not in (DeliveryState.FAILED.value, DeliveryState.DROPPED.value):
+        if row is None:
+            return False
+        # The destination before the delivery, as a sender locks them
+        destination = session.get(DestinationState, row.destination, with_for_update=True)
+        session.refresh(row, with_for_update=True)
+        if row.state not in _RETRIABLE or session.get_one(Instance, row.ecg_id).file_deleted_at is not None:
             return False
         row.state, row.not_before, row.ended_at = DeliveryState.PREPARED.value, now, None
+        if destination is not None:
+            destination.not_before = now
         _person(session, EventKind.DELIVERY_RETRIED, actor, row, now)
         return True
 

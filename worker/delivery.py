@@ -1,11 +1,14 @@
 """Results on their way to a PACS: tried again until it has them, for ever where the failure may pass."""
 
 import random
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
-from core.errors import PeerAway
+from core.errors import DatabaseAway, PeerAway, StorageFull
+from core.files import sha256_of
 from core.settings import Destination, Settings
 from dicom_node.scu import Outgoing, SendOutcome, Verdict, offered_sr_class, send
 from records.database import Database
@@ -28,29 +31,59 @@ from worker.files import result_path
 
 _log = structlog.get_logger(__name__)
 _TOGETHER = 20  # reports that share an association
+_LOST = "the result's file is gone from the data folder or was changed there; restore it from a backup, then retry"
 
 
 def serve_destination(name: str, destination: Destination, settings: Settings, database: Database) -> int:
-    """Take a destination's turn and send what is due; how many reports were tried. Raises DatabaseAway."""
-    lease_s = settings.lease_s + _TOGETHER * settings.send_timeout_s
-    turn = claim_destination(database, name, process_id("send"), lease_s)
+    """Take a destination's turn and send some of what is due; how many reports were tried. Raises DatabaseAway.
+
+    One association a call, so that a long queue does not keep the process from stopping.
+    """
+    turn = claim_destination(database, name, process_id("send"), settings.lease_s)
     if turn is None:
         return 0
-    tried = 0
     try:
-        turn = _with_sr_class(turn, destination, settings, database)
-        while due := list_due(database, turn, _TOGETHER):
-            tried += len(due)
-            if not _send_some(turn, due, destination, settings, database):
-                return tried
-            turn = Turn(turn.destination, turn.fence, turn.sr_class, failures=0)
-            renew_turn(database, turn, lease_s)
-        end_turn(database, turn)
-    except PeerAway as error:
-        _stay_away(turn, str(error), [], settings, database)
+        with _renewed(turn, settings, database):
+            return _serve(turn, destination, settings, database)
     except LostTurn as error:
         _log.warning("turn_lost", destination=name, why=str(error))
-    return tried
+        return 0
+
+
+def _serve(turn: Turn, destination: Destination, settings: Settings, database: Database) -> int:
+    try:
+        turn = _with_sr_class(turn, destination, settings, database)
+    except PeerAway as error:
+        _stay_away(turn, str(error), [], settings, database)
+        return 0
+    due = list_due(database, turn, _TOGETHER)
+    if _send_some(turn, due, destination, settings, database):
+        end_turn(database, turn)
+        return len(due)
+    return 0
+
+
+@contextmanager
+def _renewed(turn: Turn, settings: Settings, database: Database) -> Iterator[None]:
+    """Keep the turn while a slow PACS is served; a sender that dies or freezes loses it within its lease."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(settings.lease_s / 4):
+            try:
+                renew_turn(database, turn, settings.lease_s)
+            except DatabaseAway as error:
+                _log.warning("turn_not_renewed", destination=turn.destination, why=str(error))
+            except LostTurn:
+                return  # whoever records next is told
+
+    thread = threading.Thread(target=renew, name=f"turn-{turn.destination}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _with_sr_class(turn: Turn, destination: Destination, settings: Settings, database: Database) -> Turn:
@@ -65,14 +98,33 @@ def _send_some(
     turn: Turn, due: Sequence[PendingDelivery], destination: Destination, settings: Settings, database: Database
 ) -> bool:
     """Send reports on one association and record each answer; False when the destination is away."""
-    outgoing = [_outgoing(one, settings) for one in due]
-    outcomes = send(destination, settings.ae_title, outgoing, settings.send_timeout_s)
-    for delivery, outcome in zip(due, outcomes, strict=True):
+    whole = [one for one in due if _is_whole(one, settings)]
+    for lost in [one for one in due if one not in whole]:
+        # Asking the PACS again would never bring it back, and must not hold up what stands behind it
+        _log.error("result_lost", delivery=lost.delivery_id, sha256=lost.sha256)
+        record_refused(database, turn, lost, None, _LOST)
+    outgoing = [_outgoing(one, settings) for one in whole]
+    outcomes = send(destination, settings.ae_title, outgoing, settings.send_timeout_s) if outgoing else []
+    for delivery, outcome in zip(whole, outcomes, strict=True):
         if outcome.verdict is Verdict.RETRY and outcome.status is None:
             _stay_away(turn, outcome.text, [delivery], settings, database)
             return False
         _record(turn, delivery, outcome, settings, database)
     return True
+
+
+def _is_whole(delivery: PendingDelivery, settings: Settings) -> bool:
+    """Whether the result's bytes are those that were recorded. Raises StorageFull when the folder itself is away."""
+    path = result_path(settings, delivery.sha256)
+    try:
+        return sha256_of(path) == delivery.sha256
+    except FileNotFoundError:
+        results = settings.data_dir / "results"
+        if results.is_dir():
+            return False
+        raise StorageFull(f"{results} is not there: mount the shared data folder; deliveries wait for it") from None
+    except OSError as error:
+        raise StorageFull(f"{path.parent} cannot be read ({error.strerror}); deliveries wait for it") from error
 
 
 def _outgoing(delivery: PendingDelivery, settings: Settings) -> Outgoing:
