@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 TOOLS := /opt/ecg-node-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-tools lint types lock bench faults clean
+.PHONY: help demo run test test-tools lint types lock bench faults clean fuzz
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ test: $(STAMP)-dev ## Run the tests; writes only .venv and temporary folders
 faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices; figures into docs/risks.md (needs root and test-tools)
 	@TALLY_FILE=docs/risks-last-run.json $(BIN)/python -m pytest --timeout=3600; \
 	  ended=$$?; $(BIN)/python docs/make_risks.py; exit $$ended
+
+fuzz: $(STAMP)-dev ## Send mutated exchanges to a listener: CASES=200000 SEED=1
+	@$(BIN)/python -m tests.faults.fuzz --cases $(or $(CASES),200000) --seed $(or $(SEED),1)
 
 lint: $(STAMP)-dev ## Check style, types and the import contract
 	@$(BIN)/ruff format --check .

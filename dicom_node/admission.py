@@ -2,7 +2,6 @@
 
 import ipaddress
 import threading
-from collections import Counter
 
 from core.settings import Caller, Settings
 from dicom_node.statuses import (
@@ -44,23 +43,23 @@ class Places:
         self._most = settings.max_associations
         self._most_per_address = settings.max_associations_per_address
         self._lock = threading.Lock()
-        self._taken: Counter[str] = Counter()
+        self._taken: dict[threading.Thread, str] = {}
 
-    def take(self, address: str) -> Rejection | None:
-        """Take a place; the rejection when there is none."""
+    def take(self, address: str, holder: threading.Thread) -> Rejection | None:
+        """Take a place for an association's thread; the rejection when there is none."""
         with self._lock:
-            full = self._taken.total() >= self._most or self._taken[address] >= self._most_per_address
-            if full:
+            # A thread that ended in an error of the library never says that it leaves
+            self._taken = {one: where for one, where in self._taken.items() if one.is_alive()}
+            here = sum(where == address for where in self._taken.values())
+            if len(self._taken) >= self._most or here >= self._most_per_address:
                 return LOCAL_LIMIT_EXCEEDED
-            self._taken[address] += 1
+            self._taken[holder] = address
             return None
 
-    def leave(self, address: str) -> None:
-        """Give a place back."""
+    def leave(self, holder: threading.Thread) -> None:
+        """Give a place back; without effect where there is none."""
         with self._lock:
-            self._taken[address] -= 1
-            if self._taken[address] <= 0:
-                del self._taken[address]
+            self._taken.pop(holder, None)
 
 
 class Budget:

@@ -94,6 +94,10 @@ class BoundedSocket(transport.AssociationSocket):
         self._budget.give_back(self._held)
         self._held = 0
 
-    def close(self) -> None:
+    def _shutdown_socket(self) -> None:
+        """Close, whichever way the library takes there: not all of them pass through `close`."""
         self.message_done()
-        super().close()
+        super()._shutdown_socket()
+        if self.socket is not None:
+            # The library leaves a socket open that the peer shut down first
+            self.socket.close()

@@ -6,12 +6,14 @@ import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_ECHO
 
 from core.errors import DatabaseAway
 from core.settings import Settings
 from core.states import EventKind
 from dicom_node.admission import Places, judge_caller
 from dicom_node.bounded_socket import BoundedSocket
+from dicom_node.guarded_machine import need_answerable
 from dicom_node.intake import Incoming, Intake, Refused
 from dicom_node.statuses import RefusedBecause, Rejection, Status
 from records.database import Database
@@ -19,7 +21,7 @@ from records.trail import record_event
 
 _log = structlog.get_logger(__name__)
 HIGH_PRIORITY = 0x0001  # PS3.7 9.1.1.1.6
-_ID, _PLACE = "ecg_node_association_id", "ecg_node_place"
+_ID = "ecg_node_association_id"
 
 
 class Handlers:
@@ -36,6 +38,7 @@ class Handlers:
         return [
             (evt.EVT_REQUESTED, self.handle_request),
             (evt.EVT_CONN_CLOSE, self.handle_close),
+            (evt.EVT_DIMSE_RECV, need_answerable),
             (evt.EVT_C_STORE, self.handle_store),
             (evt.EVT_C_ECHO, self.handle_echo),
         ]
@@ -49,11 +52,9 @@ class Handlers:
         rejection = judge_caller(
             self._settings, request.calling_ae_title.strip(), request.called_ae_title.strip(), address
         )
-        rejection = rejection or self._places.take(address)
+        rejection = rejection or self._places.take(address, assoc)
         if rejection:
             self._reject(assoc, rejection)
-        else:
-            setattr(assoc, _PLACE, address)
 
     def _reject(self, assoc: Association, rejection: Rejection) -> None:
         assoc.acse.send_reject(*rejection)
@@ -73,15 +74,12 @@ class Handlers:
 
     def handle_close(self, event: evt.Event) -> None:
         """Give the association's place back."""
-        address = getattr(event.assoc, _PLACE, None)
-        if address is not None:
-            delattr(event.assoc, _PLACE)
-            self._places.leave(address)
+        self._places.leave(event.assoc)
 
     def handle_echo(self, event: evt.Event) -> int:
-        """C-ECHO. PS3.7 9.1.5."""
+        """C-ECHO. PS3.7 9.1.5. The library brings whatever was asked on the context of verification."""
         _message_done(event.assoc)
-        return int(Status.SUCCESS)
+        return int(Status.SUCCESS if isinstance(event.request, C_ECHO) else Status.SOP_CLASS_NOT_SUPPORTED)
 
     def handle_store(self, event: evt.Event) -> int | Dataset:
         """C-STORE. PS3.7 9.1.1."""

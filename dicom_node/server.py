@@ -16,6 +16,7 @@ from pynetdicom.presentation import PresentationContext
 from core.settings import Settings
 from dicom_node.admission import Budget
 from dicom_node.bounded_socket import BoundedSocket
+from dicom_node.guarded_machine import guard
 from dicom_node.lobby import Lobby
 
 _SPARE_THREADS = 16  # above the limit of associations, so that the ones too many are told so
@@ -38,6 +39,7 @@ class BoundedHandler(transport.RequestHandler):
         # The library's own socket announced the connection (Evt5); ours announces it again
         assoc.dul.event_queue.get_nowait()
         assoc.dul.socket = BoundedSocket(assoc, self.server.settings, self.server.budget, self.request)
+        guard(assoc)
         return assoc
 
 

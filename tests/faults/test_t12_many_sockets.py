@@ -1,0 +1,52 @@
+"""T12: more sockets than select can count, and more associations than are allowed, lock nobody out.
+
+Seen to fail with the library's own `ready` (select.select) in BoundedSocket: past descriptor 1023 nobody is served.
+"""
+
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from dicom_node.statuses import LOCAL_LIMIT_EXCEEDED
+from tests.faults import raw
+from tests.faults.attacked import Attacked, established
+from tests.node import running_node
+
+SOCKETS = 1_100
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    limits = {"association_timeout_s": 3, "max_associations": 40, "max_associations_per_address": 20}
+    with running_node(tmp_path_factory.mktemp("node"), "listen", **limits) as node:
+        yield Attacked(node)
+
+
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_many_descriptors")
+def test_eleven_hundred_open_sockets_lock_nobody_out(attacked: Attacked) -> None:
+    peers = [raw.Peer(attacked.port) for _ in range(SOCKETS)]
+    attacked.answers_others()
+    with established(attacked.port) as peer:
+        assert peer.ask(raw.store(b"1.2.12.1")).status == 0x0000
+    for peer in peers:
+        peer.close()
+    attacked.is_as_before()
+
+
+def test_associations_past_the_limit_of_an_address_are_rejected_as_transient(attacked: Attacked) -> None:
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(established(attacked.port))
+        with raw.Peer(attacked.port) as peer:
+            assert peer.associate().rejection == tuple(LOCAL_LIMIT_EXCEEDED)
+    attacked.is_as_before()
