@@ -81,9 +81,9 @@ def _object_rows(file: Path, found: "Inspection") -> list[tuple[str, str]]:
         ("listener", f"would refuse it: {facts.refused}" if facts.refused else "would accept it"),
         *facts.header,
     ]
-    used = found.decoded.waveform_group if found.decoded else None
+    used = {group for group, _channel in found.decoded.channels} if found.decoded else set()
     for group in facts.groups:
-        rows.append((f"group {group.number}{' (judged)' if group.number == used else ''}", _group_text(group)))
+        rows.append((f"group {group.number}{' (judged)' if group.number in used else ''}", _group_text(group)))
     return rows
 
 
@@ -115,8 +115,7 @@ def _as_json(found: "Inspection", written: list[Path]) -> dict[str, Any]:
         "refusal": found.refusal,
         "kind": decoded.kind.value if decoded else None,
         "left_out": decoded.left_out if decoded else 0,
-        "waveform_group": decoded.waveform_group if decoded else None,
-        "channels": list(decoded.channels) if decoded else [],
+        "channels": [list(pair) for pair in decoded.channels] if decoded else [],
         "pictures": [
             {
                 "frame": look.picture.frame,

@@ -37,13 +37,12 @@ class Limits:
 class EcgObject:
     """Pictures (image, PDF) or a signal (waveform).
 
-    `left_out` counts frames or pages beyond the limit. `waveform_group` and `channels` count from 1 and say what of
-    the object was read, as Referenced Waveform Channels (PS3.3 C.10.8) names it.
+    `left_out` counts frames or pages beyond the limit. `channels` are the pairs (multiplex group, channel) that were
+    read, both from 1, as Referenced Waveform Channels (PS3.3 C.10.8) names them.
     """
 
     kind: Kind
     pictures: tuple[Picture, ...] = ()
     signal: Signal | None = None
     left_out: int = 0
-    waveform_group: int | None = None
-    channels: tuple[int, ...] = ()
+    channels: tuple[tuple[int, int], ...] = ()

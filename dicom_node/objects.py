@@ -11,8 +11,8 @@ from core.values import Judgement
 class ReportContext:
     """What a report says of the node and of the result; the same context gives the same bytes.
 
-    `when` is the instant of the stored result; `content_sha256` the hash of the source's data set. `waveform_group`
-    and `channels` count from 1 and say what of a waveform object was read.
+    `when` is the instant of the stored result; `content_sha256` the hash of the source's data set. `channels`
+    are the pairs (multiplex group, channel) of a waveform object that were read, both from 1.
     """
 
     installation: str
@@ -21,8 +21,7 @@ class ReportContext:
     content_sha256: str
     when: datetime
     sr_title: str = "ekg_study"
-    waveform_group: int | None = None
-    channels: tuple[int, ...] = ()
+    channels: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

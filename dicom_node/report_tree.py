@@ -186,8 +186,7 @@ def _probability(label: Label, share: float) -> Dataset:
 def _source(source: SourceHeader, frame: int | None, context: ReportContext) -> Dataset:
     referenced = reference(source.sop_class_uid, source.sop_instance_uid)
     if source.kind is ObjectKind.WAVEFORM:
-        group = context.waveform_group or 1
-        channels = [number for channel in context.channels for number in (group, channel)]
+        channels = [number for pair in context.channels for number in pair]
         referenced.ReferencedWaveformChannels = channels or FIRST_GROUP_ALL_CHANNELS
         return _composite("WAVEFORM", codes.SOURCE_OF_MEASUREMENT, referenced)
     if source.kind is ObjectKind.PDF:

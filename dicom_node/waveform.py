@@ -39,15 +39,15 @@ def read_waveform(dataset: Dataset, limits: Limits) -> EcgObject:
     A strip keeps its sampling rate. Samples that were not recorded are NaN.
     """
     chosen = _chosen(_list_rhythms(dataset, limits))
-    used, rate = chosen[0], chosen[0].group.rate_hz
-    leads = with_derived_limb_leads(_placed(chosen, rate))
+    rate = chosen[0].group.rate_hz
+    placed, channels = _placed(chosen, rate)
+    leads = with_derived_limb_leads(placed)
     if len(leads) < LEAST_LEADS:
         raise NotDiagnostic(Reason.TOO_FEW_LEADS, f"{len(leads)} of the twelve leads, {LEAST_LEADS} are needed")
     first = best_start(leads, rate, STRIP_S)
     last = first + round(STRIP_S * rate)
     strip = {lead: np.ascontiguousarray(values[first:last]) for lead, values in leads.items()}
-    channels = tuple(index + 1 for index in sorted(used.channels.values()))
-    return EcgObject(Kind.WAVEFORM, signal=Signal(strip, rate), waveform_group=used.group.number, channels=channels)
+    return EcgObject(Kind.WAVEFORM, signal=Signal(strip, rate), channels=channels)
 
 
 def _list_rhythms(dataset: Dataset, limits: Limits) -> list[_Rhythm]:
@@ -109,18 +109,23 @@ def _is_longer(seconds: float, known_s: float) -> bool:
     return known_s < STRIP_S / 2 and seconds > known_s
 
 
-def _placed(chosen: Sequence[_Rhythm], rate: float) -> dict[str, Samples]:
-    """Each lead on one clock: groups recorded one after the other (three leads at a time) stay one after the other."""
+def _placed(chosen: Sequence[_Rhythm], rate: float) -> tuple[dict[str, Samples], tuple[tuple[int, int], ...]]:
+    """Each lead on one clock, and the (group, channel) pairs that hold them.
+
+    Groups recorded one after the other (three leads at a time) stay one after the other.
+    """
     begins = [round(begin * rate) for begin in _begins(chosen)]
     length = max(begin + len(rhythm.group.raw) for rhythm, begin in zip(chosen, begins, strict=True))
     leads: dict[str, Samples] = {}
+    sources: dict[str, tuple[int, int]] = {}
     for rhythm, begin in sorted(zip(chosen, begins, strict=True), key=lambda pair: len(pair[0].group.raw)):
         for lead, index in rhythm.channels.items():
             values = millivolts(rhythm.group, index)
             if np.isfinite(values).any():
                 leads[lead] = np.full(length, np.nan, np.float32)
                 leads[lead][begin : begin + len(values)] = values
-    return leads
+                sources[lead] = (rhythm.group.number, index + 1)
+    return leads, tuple(sorted(sources.values()))
 
 
 def _begins(chosen: Sequence[_Rhythm]) -> list[float]:

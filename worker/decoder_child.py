@@ -78,7 +78,7 @@ def _decode(path: Path, limits: Limits) -> Decoded:
     pictures = found.pictures
     if found.kind is Kind.WAVEFORM and found.signal is not None:
         pictures = (draw_sheet(centred(found.signal)),)
-    return Decoded(found.kind, pictures, found.left_out, found.waveform_group, found.channels)
+    return Decoded(found.kind, pictures, found.left_out, found.channels)
 
 
 def centred(signal: Signal) -> Signal:

@@ -32,8 +32,7 @@ class Decoded:
     kind: Kind
     pictures: tuple[Picture, ...]
     left_out: int = 0
-    waveform_group: int | None = None
-    channels: tuple[int, ...] = ()
+    channels: tuple[tuple[int, int], ...] = ()
 
 
 def send_message(pipe: socket.socket, message: Mapping[str, Any], arrays: Sequence[NDArray[np.uint8]] = ()) -> None:
@@ -66,13 +65,13 @@ def receive_decoded(pipe: socket.socket, deadline: float, most_bytes: int) -> De
         raise NotDiagnostic(Reason(message["reason"]), str(message.get("detail", ""))[:_MOST_DETAIL])
     if "away" in message:
         raise Unavailable(f"a received file cannot be opened: {str(message['away'])[:_MOST_DETAIL]}")
-    kind, group = Kind(message["kind"]), message["waveform_group"]
-    channels = tuple(int(number) for number in message["channels"])
+    kind = Kind(message["kind"])
+    channels = tuple((int(group), int(channel)) for group, channel in message["channels"])
     empty = [_empty_picture(one) for one in message["pictures"]]
     if 3 * sum(height * width for (height, width), _, _ in empty) > most_bytes:
         raise ValueError("pictures of an impossible size")
     pictures = tuple(Picture(_receive_rgb(pipe, size, deadline), frame, leads) for size, frame, leads in empty)
-    return Decoded(kind, pictures, int(message["left_out"]), None if group is None else int(group), channels)
+    return Decoded(kind, pictures, int(message["left_out"]), channels)
 
 
 def _empty_picture(one: Mapping[str, Any]) -> tuple[tuple[int, int], int | None, tuple[LeadBox, ...]]:
@@ -108,8 +107,7 @@ def send_decoded(pipe: socket.socket, decoded: Decoded) -> None:
         "kind": decoded.kind.value,
         "pictures": pictures,
         "left_out": decoded.left_out,
-        "waveform_group": decoded.waveform_group,
-        "channels": list(decoded.channels),
+        "channels": [list(pair) for pair in decoded.channels],
     }
     send_message(pipe, message, [picture.rgb for picture in decoded.pictures])
 

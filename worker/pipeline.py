@@ -45,6 +45,7 @@ class Prepared:
     pictures: tuple[Picture, ...]
     reason: NotDiagnostic | None
     decode_ms: float
+    channels: tuple[tuple[int, int], ...] = ()
 
 
 def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
@@ -67,8 +68,8 @@ def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
     began = time.perf_counter()
     try:
         _need_unchanged(path, job.file_sha256)
-        pictures = tools.decoder.pictures_of(path).pictures
-        return Prepared(job, pictures, None, (time.perf_counter() - began) * 1000)
+        decoded = tools.decoder.pictures_of(path)
+        return Prepared(job, decoded.pictures, None, (time.perf_counter() - began) * 1000, decoded.channels)
     except NotDiagnostic as reason:
         return Prepared(job, (), reason, (time.perf_counter() - began) * 1000)
 
@@ -88,7 +89,7 @@ def _answer(
     tools: Tools,
 ) -> Answer:
     model = tools.classifier.identity
-    context = _report_context(prepared.job, tools)
+    context = _report_context(prepared, tools)
     frames, reason = _frames(prepared, judgements)
     began = time.perf_counter()
     reports = _build_reports(prepared, frames, model, context, routes, tools)
@@ -118,15 +119,16 @@ def _frames(
     return list(frames), reasons[0] if reasons else None
 
 
-def _report_context(job: ClaimedJob, tools: Tools) -> ReportContext:
+def _report_context(prepared: Prepared, tools: Tools) -> ReportContext:
     settings = tools.settings
     return ReportContext(
         installation=settings.installation,
         ae_title=settings.ae_title,
         software_version=code_version(),
-        content_sha256=job.content_sha256,
+        content_sha256=prepared.job.content_sha256,
         when=datetime.now(UTC).replace(microsecond=0),
         sr_title=settings.sr_title,
+        channels=prepared.channels,
     )
 
 

@@ -65,7 +65,7 @@ def test_a_waveform_is_told_with_its_groups_and_the_picture_that_would_be_judged
     rhythm = facts["groups"][1]
     assert (rhythm["rate_hz"], rhythm["samples"], rhythm["sample_format"]) == (500.0, 5000, "16 bit SS")
     assert (rhythm["leads"], rhythm["units"]) == (list(beats()), ["uV"])
-    assert (found["waveform_group"], found["channels"]) == (2, list(range(1, 13)))
+    assert found["channels"] == [[2, channel] for channel in range(1, 13)]
     assert [one["refusal"] for one in found["pictures"]] == [""]
     signal = read_ecg(waveform, Limits()).signal
     assert signal is not None

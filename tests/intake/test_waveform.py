@@ -42,6 +42,11 @@ def _leads(dataset: Dataset, folder: Path) -> dict[str, NDArray[np.float32]]:
     return dict(found.signal.leads)
 
 
+def _groups(found: EcgObject) -> set[int]:
+    """Numbers of the multiplex groups that were read."""
+    return {group for group, _channel in found.channels}
+
+
 def _refusal(dataset: Dataset, folder: Path) -> Reason:
     with pytest.raises(NotDiagnostic) as refused:
         _read(dataset, folder)
@@ -60,7 +65,7 @@ def test_a_real_recording_has_the_voltages_that_an_independent_reading_has(name:
     to_millivolts, rate = REAL.get(name, (1e-3, 1000.0))
     found = read_ecg(path, Limits())
     assert found.signal is not None
-    assert (found.kind, found.waveform_group, found.channels) == (Kind.WAVEFORM, 1, tuple(range(1, 13)))
+    assert (found.kind, found.channels) == (Kind.WAVEFORM, tuple((1, number) for number in range(1, 13)))
     assert found.signal.sampling_rate_hz == rate
     expected = pydicom.dcmread(path).waveform_array(0) * to_millivolts
     assert list(found.signal.leads) == list(LEADS)
@@ -157,7 +162,7 @@ def test_the_rhythm_is_read_and_not_the_median_beat(tmp_path: Path) -> None:
     for label in ("Median", "AVERAGE BEAT", ""):
         median.label = label
         found = _read(build_waveform(median, Group(beats(), label="")), tmp_path)
-        assert found.waveform_group == 2
+        assert _groups(found) == {2}
         assert found.signal is not None
         np.testing.assert_allclose(found.signal.leads["II"], beats()["II"], atol=0.001)
 
@@ -165,7 +170,7 @@ def test_the_rhythm_is_read_and_not_the_median_beat(tmp_path: Path) -> None:
 def test_a_long_median_is_known_by_its_label(tmp_path: Path) -> None:
     """Some carts repeat the median beat over as many seconds as the rhythm strip has."""
     median = Group({lead: values * 2 for lead, values in beats(12).items()}, label="MEDIAN BEAT", originality="DERIVED")
-    assert _read(build_waveform(median, Group(beats())), tmp_path).waveform_group == 2
+    assert _groups(_read(build_waveform(median, Group(beats())), tmp_path)) == {2}
 
 
 def test_an_object_of_nothing_but_a_median_beat_cannot_be_judged(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_an_object_of_nothing_but_a_median_beat_cannot_be_judged(tmp_path: Path)
 
 def test_an_unreadable_group_does_not_hide_a_readable_one(tmp_path: Path) -> None:
     dataset = build_waveform(Group(beats(1.2), kind="MB", bits=8, sensitivity=20.0), Group(beats()))
-    assert _read(dataset, tmp_path).waveform_group == 2
+    assert _groups(_read(dataset, tmp_path)) == {2}
 
 
 @pytest.mark.parametrize("rate", [180.0, 240.0, 250.0, 500.0, 977.0, 1000.0, 2000.0])
@@ -262,9 +267,12 @@ def test_a_long_strip_below_the_columns_is_kept_whole(tmp_path: Path) -> None:
         Group({lead: whole[lead][n * 1250 : (n + 1) * 1250] for lead in LEADS[3 * n : 3 * n + 3]}, offset_ms=2500.0 * n)
         for n in range(4)
     ]
-    found = _leads(build_waveform(*groups, Group({"II": whole["II"]}, offset_ms=0.0)), tmp_path)
+    strip = Group({"II": whole["II"]}, offset_ms=0.0)
+    found = _leads(build_waveform(*groups, strip), tmp_path)
     np.testing.assert_allclose(found["II"], whole["II"], atol=0.002)
     assert np.isnan(found["I"][1250:]).all()
+    others = tuple((1 + n, m) for n in range(4) for m in (1, 2, 3) if (n, m) != (0, 2))
+    assert _read(build_waveform(*groups, strip), tmp_path).channels == (*others, (5, 1))
 
 
 def test_pressures_beside_the_ecg_are_left_out(tmp_path: Path) -> None:
@@ -274,7 +282,7 @@ def test_pressures_beside_the_ecg_are_left_out(tmp_path: Path) -> None:
     found = _read(dataset, tmp_path)
     assert found.signal is not None
     assert list(found.signal.leads) == [*LIMB, "V1"]
-    assert found.channels == (1, 2, 3)
+    assert found.channels == ((1, 1), (1, 2), (1, 3))
 
 
 @pytest.mark.parametrize("leads", [("II",), ("II", "V5")], ids="-".join)

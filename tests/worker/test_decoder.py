@@ -105,7 +105,7 @@ def test_pictures_come_over_as_they_were_read(make_decoder: Callable[..., Decode
     decoder = make_decoder()
     decoded = decoder.pictures_of(picture_file)
     expected = read_ecg(picture_file, Limits())
-    assert (decoded.kind, decoded.left_out, decoded.waveform_group) == (Kind.IMAGE, 0, None)
+    assert (decoded.kind, decoded.left_out, decoded.channels) == (Kind.IMAGE, 0, ())
     assert [picture.frame for picture in decoded.pictures] == [1, 2]
     for picture, other in zip(decoded.pictures, expected.pictures, strict=True):
         np.testing.assert_array_equal(picture.rgb, other.rgb)
@@ -116,7 +116,7 @@ def test_a_waveform_comes_as_a_sheet_whose_leads_have_places(
 ) -> None:
     decoded = make_decoder().pictures_of(save(build_waveform(Group(beats())), tmp_path / "waveform.dcm"))
     (sheet,) = decoded.pictures
-    assert (decoded.kind, decoded.waveform_group, decoded.channels) == (Kind.WAVEFORM, 1, tuple(range(1, 13)))
+    assert (decoded.kind, decoded.channels) == (Kind.WAVEFORM, tuple((1, number) for number in range(1, 13)))
     assert {"I", "aVF", "V6"} <= {lead.lead for lead in sheet.leads}
 
 
@@ -261,7 +261,7 @@ def _answer(message: dict[str, object] | bytes) -> Decoded:
 
 def _forged(**changed: object) -> dict[str, object]:
     picture = {"height": 1, "width": 1, "frame": None, "leads": []}
-    whole = {"kind": "image", "pictures": [picture], "left_out": 0, "waveform_group": None, "channels": []}
+    whole = {"kind": "image", "pictures": [picture], "left_out": 0, "channels": []}
     return whole | changed
 
 
@@ -304,8 +304,8 @@ def test_every_field_of_an_answer_survives_the_way() -> None:
     pictures = (Picture(rng.integers(0, 256, (3, 5, 3), np.uint8), 2, leads),)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        send_decoded(theirs, Decoded(Kind.WAVEFORM, pictures, 4, 2, (1, 3)))
+        send_decoded(theirs, Decoded(Kind.WAVEFORM, pictures, 4, ((2, 1), (2, 3))))
         found = receive_decoded(ours, time.monotonic() + 5, 1 << 20)
-    assert (found.kind, found.left_out, found.waveform_group, found.channels) == (Kind.WAVEFORM, 4, 2, (1, 3))
+    assert (found.kind, found.left_out, found.channels) == (Kind.WAVEFORM, 4, ((2, 1), (2, 3)))
     assert (found.pictures[0].frame, found.pictures[0].leads) == (2, leads)
     np.testing.assert_array_equal(found.pictures[0].rgb, pictures[0].rgb)
