@@ -12,6 +12,7 @@ from cli import (
     inspection,
     model,
     processes,
+    retention,
     trail,
 )
 from cli.common import console
@@ -28,6 +29,7 @@ app.add_typer(trail.app, name="audit")
 app.add_typer(model.model_app, name="model")
 app.add_typer(deliveries.app, name="deliveries")
 deliveries.add_commands(app)
+retention.add_commands(app)
 processes.add_commands(app)
 inspection.add_commands(app)
 doctor.add_commands(app)

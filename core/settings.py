@@ -97,6 +97,17 @@ class Settings(BaseSettings):
     disk_reserve_bytes: int = Field(2_000_000_000, ge=0, description="Free bytes below which nothing is accepted.")
     disk_reserve_fraction: float = Field(0.05, ge=0, lt=1, description="The same as part of the disk; larger wins.")
 
+    # Keeping
+    retention_days: int = Field(
+        0,
+        ge=0,
+        description="`ecg-node retention` deletes the files of ECGs this long after their last change; 0: none.",
+    )
+    retention_rule: Literal["committed", "sent", "answered"] = Field(
+        "committed",
+        description="What may go: committed by every PACS, accepted by it, or answered where no PACS is set up, too.",
+    )
+
     # Working
     worker_threads: int = Field(0, ge=0, description="CPU threads for the network; 0: as many as there are cores.")
     batch_size: int = Field(8, ge=1, le=256, description="Most ECGs that are claimed and classified together.")

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.errors import Rejected
 from core.states import EventKind, JobState
 from core.values import ReceivedInstance
 from records.clock import database_time
@@ -104,7 +105,12 @@ def _judge(known: list[Instance], received: ReceivedInstance) -> tuple[Outcome, 
 
 
 def queue_job(session: Session, row: Instance, now: datetime, request: str = "first", priority: int = 0) -> int:
-    """Queue an analysis of an instance; a lower `priority` is claimed earlier."""
+    """Queue an analysis of an instance; a lower `priority` is claimed earlier.
+
+    Raises Rejected when its file was deleted.
+    """
+    if row.file_deleted_at is not None:
+        raise Rejected(f"ECG {row.id}: its file was deleted on {row.file_deleted_at:%Y-%m-%d} by the retention rule")
     job = Job(
         ecg_id=row.id,
         request=request,

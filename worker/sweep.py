@@ -31,13 +31,12 @@ class ResultSweep:
 
     def __call__(self) -> int:
         """Sweep once; 0, because there is never more to do at once. Raises DatabaseAway."""
-        claimed = find_oldest_claim(self._database)
-        settled = min(time.time(), claimed.timestamp() if claimed else time.time()) - SETTLED_S
+        settled = settled_before(self._database)
         found = [path for path in self._files() if self._since <= _modified(path) <= settled]
         known = find_known_results(self._database, [path.name for path in found])
         for path in found:
-            if path.name not in known:
-                _remove(path, settled)
+            if path.name not in known and remove_settled(path, settled):
+                _log.warning("unnamed_result_removed", file=path.name)
         self._since = max(self._since, settled)
         return 0
 
@@ -54,12 +53,26 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
-def _remove(path: Path, settled: float) -> None:
-    """Take the name away first: a worker that needs the same bytes either wrote them anew or made them young before."""
-    aside = path.with_name(f"{path.name}.part")
+def settled_before(database: Database) -> float:
+    """Modification time below which a result belongs to no answer that is still being recorded, seconds since 1970."""
+    claimed = find_oldest_claim(database)
+    return min(time.time(), claimed.timestamp() if claimed else time.time()) - SETTLED_S
+
+
+def remove_settled(path: Path, settled: float) -> bool:
+    """Remove a result unless somebody needs it by now; whether it went. Raises FileNotFoundError.
+
+    The name goes first: a worker that needs the same bytes either wrote them anew or made them young before.
+    """
+    aside = aside_of(path)
     path.rename(aside)
     if _modified(aside) > settled:
         aside.rename(path)
-        return
+        return False
     aside.unlink()
-    _log.warning("unnamed_result_removed", file=path.name)
+    return True
+
+
+def aside_of(path: Path) -> Path:
+    """The name of a result that is being removed."""
+    return path.with_name(f"{path.name}.part")
