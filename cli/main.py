@@ -5,6 +5,7 @@ import sys
 import typer
 
 from cli import (
+    alerts,
     check,
     deliveries,
     demo,
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(trail.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(model.model_app, name="model")
 app.add_typer(deliveries.app, name="deliveries")
 deliveries.add_commands(app)

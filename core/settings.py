@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    HttpUrl,
     SecretStr,
     StringConstraints,
     ValidationError,
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import BadSettings
+from core.states import AlertKind
 
 PREFIX = "ECG_NODE_"
 CONFIG_VARIABLE = "ECG_NODE_CONFIG"
@@ -53,6 +55,50 @@ class Caller(BaseModel):
     ae_titles: tuple[AeTitle, ...] = Field(description="Every calling AE title that this peer uses.")
     addresses: tuple[str, ...] = Field((), description="Addresses or networks it may call from; empty: any.")
     stat: bool = Field(False, description="Everything from this peer is judged first.")
+
+
+class Webhook(BaseModel):
+    """A web service that is told of alerts; each message is signed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: HttpUrl = Field(description="Where alerts are posted; https, or http on this machine.")
+    secret_file: Path = Field(description="File of the secret that signs each message (HMAC-SHA-256).")
+    ca_file: Path | None = Field(None, description="Certificates that its server's is checked with; empty: the usual.")
+    patient_data: bool = Field(False, description="Send the patient's name and id, too; else only ids of the ECG.")
+    alerts: tuple[AlertKind, ...] = Field(tuple(AlertKind), description="Which alerts it is told of.")
+
+    @model_validator(mode="after")
+    def _plain_http_stays_here(self) -> "Webhook":
+        if self.url.scheme != "https" and self.url.host not in {"127.0.0.1", "[::1]", "localhost"}:
+            raise ValueError("url: plain http is possible to this machine only; use https")
+        return self
+
+
+class Hl7Receiver(BaseModel):
+    """A receiver of HL7 v2 messages over MLLP that is told of alerts. The messages hold patient data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(description="Host name or address.")
+    port: int = Field(ge=1, le=65535, description="Its MLLP port.")
+    application: str = Field("", description="Receiving application, MSH-5.")
+    facility: str = Field("", description="Receiving facility, MSH-6.")
+    processing_id: Literal["P", "T", "D"] = Field("P", description="MSH-11: production, training or debugging.")
+    ca_file: Path | None = Field(None, description="Use TLS, and check its certificate with these.")
+    certificate_file: Path | None = Field(None, description="Our own certificate for TLS, where it asks for one.")
+    key_file: Path | None = Field(None, description="The key of our certificate.")
+    alerts: tuple[AlertKind, ...] = Field(
+        (AlertKind.SUSPECTED_INFARCTION,), description="Which alerts it is told of; each is about an ECG."
+    )
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> "Hl7Receiver":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together")
+        if self.certificate_file and not self.ca_file:
+            raise ValueError("certificate_file: set ca_file, too, so that the receiver is checked")
+        return self
 
 
 class Settings(BaseSettings):
@@ -142,6 +188,21 @@ class Settings(BaseSettings):
     console_session_s: float = Field(43200.0, gt=0, description="A login ends after this time anyway, seconds.")
     time_zone: str = Field("UTC", description="IANA name of the zone in which people see times; kept in UTC.")
     verify_trail_s: float = Field(86400.0, gt=0, description="How often the console verifies the whole trail, s.")
+    # Alerts
+    unanswered_alert_s: float = Field(
+        300.0, gt=0, description="An ECG without an answer for this long raises an alert, seconds."
+    )
+    infarction_alert_probability: float = Field(
+        0.5, gt=0, le=1, description="Probability of myocardial infarction from which an alert is raised."
+    )
+    alert_reanalysis: bool = Field(False, description="Raise alerts for what a re-analysis finds, too.")
+    undelivered_alert_s: float = Field(
+        3600.0, gt=0, description="Results that wait this long for a destination raise an alert, seconds."
+    )
+    webhooks: dict[str, Webhook] = Field({}, description="Web services told of alerts, by a name of your own.")
+    hl7_receivers: dict[str, Hl7Receiver] = Field(
+        {}, description="HL7 receivers told of alerts, by a name of your own."
+    )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

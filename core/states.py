@@ -3,6 +3,8 @@
 The row is the state, the trail is the history.
 job:      queued -> running -> done | not_diagnostic(reason) | failed(reason)
 delivery: prepared -> sent -> committed | failed | dropped
+alert:    raised -> acknowledged
+notification: prepared -> sent | withdrawn
 """
 
 from enum import StrEnum
@@ -53,6 +55,29 @@ class ReportKind(StrEnum):
     HEATMAP = "heatmap"
 
 
+class AlertKind(StrEnum):
+    """What a person is told of."""
+
+    UNANSWERED = "unanswered"
+    SUSPECTED_INFARCTION = "suspected_infarction"
+    UNDELIVERED = "undelivered"
+
+
+class AlertState(StrEnum):
+    """State of an alert: it stays until a person acknowledges it."""
+
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
+
+
+class NotificationState(StrEnum):
+    """State of an alert on its way to one receiver."""
+
+    PREPARED = "prepared"
+    SENT = "sent"
+    WITHDRAWN = "withdrawn"
+
+
 class EventKind(StrEnum):
     """Kinds of trail events, by what happened."""
 
@@ -81,6 +106,7 @@ class EventKind(StrEnum):
     REANALYSIS_REQUESTED = "reanalysis_requested"
     ALERT_RAISED = "alert_raised"
     ALERT_ACKNOWLEDGED = "alert_acknowledged"
+    NOTIFICATION_SENT = "notification_sent"
     DESTINATION_PAUSED = "destination_paused"
     DESTINATION_RESUMED = "destination_resumed"
     PATIENT_DATA_VIEWED = "patient_data_viewed"

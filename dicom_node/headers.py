@@ -1,37 +1,44 @@
 """The source's header, and what results copy of it: patient, study and request, byte for byte."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from core.errors import NotDiagnostic
 from core.states import Reason
 from dicom_node.contexts import ObjectKind, kind_of
+from dicom_node.copying import copy_elements, copy_well_formed
+from dicom_node.texts import DEIDENTIFICATION_NOT_STATED
+from dicom_node.wellformed import has_value
 
-# PS3.3 C.7.1.1, C.7.1.3 (patient, clinical trial) and C.7.2.1 (study); type 2 ones are written empty when missing
-PATIENT = [
+# Who was examined, and which study it is: always as the source has it, well-formed or not
+IDENTITY = [
+    "SpecificCharacterSet",
     "PatientName",
     "PatientID",
     "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+]
+# PS3.3 C.7.1.1 (patient) and C.7.2 (study): optional, so left out where they are not well-formed
+OPTIONAL = [
     "IssuerOfPatientIDQualifiersSequence",
     "TypeOfPatientID",
-    "PatientBirthDate",
     "PatientBirthTime",
-    "PatientSex",
     "OtherPatientIDsSequence",
     "OtherPatientNames",
     "EthnicGroup",
     "PatientComments",
     "QualityControlSubject",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
     "PatientSpeciesDescription",
     "PatientSpeciesCodeSequence",
     "PatientBreedDescription",
@@ -39,21 +46,6 @@ PATIENT = [
     "BreedRegistrationSequence",
     "ResponsiblePerson",
     "ResponsibleOrganization",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID",
-    "ClinicalTrialSubjectReadingID",
-]
-STUDY = [
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
     "IssuerOfAccessionNumberSequence",
     "StudyDescription",
     "PhysiciansOfRecord",
@@ -79,12 +71,32 @@ TYPE_2 = [
     "ReferringPhysicianName",
     "StudyID",
 ]
+# PS3.3 C.7.1.3: the type 1 ones, of which the subject has one of two, and the type 2 ones
+TRIAL = ["ClinicalTrialSponsorName", "ClinicalTrialProtocolID"]
+TRIAL_SUBJECT = ["ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID"]
+TRIAL_TYPE_2 = ["ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName"]
+# PS3.3 C.17.2 Referenced Request Sequence
+REQUEST = [
+    "AccessionNumber",
+    "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+]
+# PS3.3 Table 10-9 Request Attributes Macro
+REQUEST_ATTRIBUTES = [
+    "AccessionNumber",
+    "RequestedProcedureID",
+    "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+    "ScheduledProcedureStepID",
+    "ScheduledProcedureStepDescription",
+    "ScheduledProtocolCodeSequence",
+    "ReasonForTheRequestedProcedure",
+]
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _BULK_BYTES = 65536  # larger values stay in the file: the header needs none of them
-_TEXT_VRS = frozenset(
-    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
-)
-_STRING_PADDING = {"UI": b"\0"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,47 +135,64 @@ def read_source(path: Path) -> SourceHeader:
 
 def copy_patient_and_study(source: SourceHeader, target: Dataset) -> None:
     """Copy who and what was examined, with the source's character set and its bytes; nothing is ever invented."""
-    copy_elements(source, target, ["SpecificCharacterSet", *PATIENT, *STUDY])
+    copy_elements(source.dataset, target, IDENTITY)
+    copy_well_formed(source.dataset, target, OPTIONAL)
     for keyword in TYPE_2:
         if keyword not in target:
             setattr(target, keyword, "")
+    _copy_trial(source.dataset, target)
+    _copy_deidentification(source.dataset, target)
 
 
-def copy_elements(source: SourceHeader, target: Dataset, keywords: Iterable[str]) -> None:
-    """Copy elements; texts keep their bytes, whether they can be decoded or not."""
-    for keyword in keywords:
-        tag = tag_for_keyword(keyword)
-        if tag is None or tag not in source.dataset:
-            continue
-        element = source.dataset.get_item(tag)
-        if isinstance(element, RawDataElement):
-            target[tag] = _readdressed(element)
-        elif element is not None:
-            target[tag] = element
+def _copy_trial(source: Dataset, target: Dataset) -> None:
+    """All of the clinical trial or none of it: half of it names no trial."""
+    trial = Dataset()
+    copy_well_formed(source, trial, [*TRIAL, *TRIAL_SUBJECT, *TRIAL_TYPE_2])
+    if not all(has_value(trial, one) for one in TRIAL) or not any(has_value(trial, one) for one in TRIAL_SUBJECT):
+        return
+    for keyword in TRIAL_TYPE_2:
+        if keyword not in trial:
+            setattr(trial, keyword, "")
+    copy_elements(trial, target, [*TRIAL, *TRIAL_SUBJECT, *TRIAL_TYPE_2])
 
 
-def _readdressed(element: RawDataElement) -> object:
-    """A raw text element as explicit VR little endian would hold it; other VRs are decoded and encoded again."""
-    vr = element.VR if element.VR not in (None, "UN") else dictionary_VR(element.tag)
-    value = element.value or b""
-    if vr not in _TEXT_VRS:
-        return element
-    value += _STRING_PADDING.get(str(vr), b" ") * (len(value) % 2)
-    return element._replace(VR=vr, length=len(value), value=value, is_implicit_VR=False, is_little_endian=True)
+def _copy_deidentification(source: Dataset, target: Dataset) -> None:
+    copy_well_formed(source, target, ["PatientIdentityRemoved"])
+    if target.get("PatientIdentityRemoved") != "YES":
+        return
+    copy_well_formed(source, target, ["DeidentificationMethod", "DeidentificationMethodCodeSequence"])
+    if not target.get("DeidentificationMethod") and not target.get("DeidentificationMethodCodeSequence"):
+        target.DeidentificationMethod = DEIDENTIFICATION_NOT_STATED
 
 
-def first_request(source: SourceHeader) -> Dataset | None:
-    """What the source says of the order it answers, for Referenced Request Sequence. PS3.3 C.17.2.1."""
-    items = source.dataset.get("RequestAttributesSequence") or []
-    if not items:
-        return None
-    asked, request = items[0], Dataset()
-    request.StudyInstanceUID = source.study_instance_uid
-    request.ReferencedStudySequence = []
-    request.AccessionNumber = asked.get("AccessionNumber") or source.dataset.get("AccessionNumber") or ""
-    request.PlacerOrderNumberImagingServiceRequest = asked.get("PlacerOrderNumberImagingServiceRequest") or ""
-    request.FillerOrderNumberImagingServiceRequest = asked.get("FillerOrderNumberImagingServiceRequest") or ""
-    request.RequestedProcedureID = asked.get("RequestedProcedureID") or ""
-    request.RequestedProcedureDescription = asked.get("RequestedProcedureDescription") or ""
-    request.RequestedProcedureCodeSequence = asked.get("RequestedProcedureCodeSequence") or []
+def list_requests(source: SourceHeader) -> list[Dataset]:
+    """What the source says of the orders it answers, for Referenced Request Sequence. PS3.3 C.17.2."""
+    return [_request(source, asked) for asked in _asked(source)]
+
+
+def _request(source: SourceHeader, asked: Dataset) -> Dataset:
+    request = Dataset()
+    request.StudyInstanceUID, request.ReferencedStudySequence = source.study_instance_uid, []
+    for keyword in REQUEST:
+        setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
+    if not has_value(asked, "AccessionNumber"):
+        copy_well_formed(source.dataset, request, ["AccessionNumber"])
+    copy_well_formed(asked, request, [one for one in REQUEST if has_value(asked, one)])
     return request
+
+
+def list_request_attributes(source: SourceHeader) -> list[Dataset]:
+    """The source's Request Attributes Sequence, as far as it is well-formed."""
+    copies = []
+    for asked in _asked(source):
+        copied = Dataset()
+        copy_well_formed(asked, copied, [one for one in REQUEST_ATTRIBUTES if has_value(asked, one)])
+        # Both are required where the procedure was scheduled, which is what the sequence says
+        if has_value(copied, "RequestedProcedureID") and has_value(copied, "ScheduledProcedureStepID"):
+            copies.append(copied)
+    return copies
+
+
+def _asked(source: SourceHeader) -> list[Dataset]:
+    items = source.dataset.get("RequestAttributesSequence") or []
+    return [item for item in items if any(has_value(item, keyword) for keyword in REQUEST)]

@@ -7,7 +7,8 @@ from core.states import ReportKind
 from core.values import Judgement, ModelIdentity, Picture
 from dicom_node.codes import GRAD_CAM, SOURCE_IMAGE
 from dicom_node.contexts import ObjectKind
-from dicom_node.headers import LOSSY, SourceHeader, copy_elements, copy_patient_and_study
+from dicom_node.copying import copy_well_formed
+from dicom_node.headers import LOSSY, SourceHeader, copy_patient_and_study, list_request_attributes
 from dicom_node.heatmap_picture import heat_png, overlay, picture_png, thumbnail_png, where, with_panel
 from dicom_node.items import add_equipment, add_times, code_item, finished, reference, software_versions
 from dicom_node.objects import BuiltObject, ReportContext
@@ -34,6 +35,9 @@ def build_heatmap(
     target.SeriesDescription, target.BodyPartExamined = HEATMAP_SERIES, "HEART"
     add_times(target, context, "Acquisition")
     add_equipment(target, source, model, context)
+    requests = list_request_attributes(source)
+    if requests:
+        target.RequestAttributesSequence = requests
     _add_capture(target, model, context)
     _add_derivation(target, source, picture, judgement, model)
     _add_pixels(target, source, picture, judgement, model)
@@ -78,11 +82,10 @@ def _add_pixels(
     target: Dataset, source: SourceHeader, picture: Picture, judgement: Judgement, model: ModelIdentity
 ) -> None:
     # Whether a name stands in the source's picture is unknown unless the source says so
-    target.BurnedInAnnotation = source.text("BurnedInAnnotation") or "YES"
+    copy_well_formed(source.dataset, target, ["BurnedInAnnotation", *LOSSY])
+    if not target.get("BurnedInAnnotation"):
+        target.BurnedInAnnotation = "YES"
     target.RecognizableVisualFeatures = "NO"
-    copy_elements(source, target, LOSSY)
-    if not target.get("LossyImageCompression"):
-        target.LossyImageCompression = "00"
     pixels = np.asarray(with_panel(overlay(picture, judgement), judgement, model))
     target.Rows, target.Columns = pixels.shape[:2]
     target.SamplesPerPixel, target.PhotometricInterpretation, target.PlanarConfiguration = 3, "RGB", 0

@@ -9,7 +9,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from core.states import ReportKind
 from core.values import ModelIdentity
 from dicom_node.codes import PROCESSING_EQUIPMENT, Code
-from dicom_node.headers import SourceHeader, copy_elements
+from dicom_node.copying import copy_well_formed
+from dicom_node.headers import SourceHeader
 from dicom_node.objects import BuiltObject, ReportContext
 from dicom_node.texts import ALGORITHM, MANUFACTURER, MODEL_NAME
 from dicom_node.uids import derived_uid
@@ -65,7 +66,7 @@ def add_equipment(target: Dataset, source: SourceHeader, model: ModelIdentity, c
     target.Manufacturer, target.ManufacturerModelName = MANUFACTURER, MODEL_NAME
     target.DeviceSerialNumber, target.StationName = context.installation[:64], context.ae_title
     target.SoftwareVersions = software_versions(model, context)
-    copy_elements(source, target, ["InstitutionName"])
+    copy_well_formed(source.dataset, target, ["InstitutionName"])
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
     item.Manufacturer, item.ManufacturerModelName = MANUFACTURER, MODEL_NAME

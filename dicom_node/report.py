@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from core.states import ReportKind
 from core.values import ModelIdentity
 from dicom_node import codes
-from dicom_node.headers import SourceHeader, copy_patient_and_study, first_request
+from dicom_node.headers import SourceHeader, copy_patient_and_study, list_requests
 from dicom_node.items import add_equipment, add_times, device_uid, finished, hierarchy
 from dicom_node.objects import BuiltObject, FrameFinding, ReportContext
 from dicom_node.report_tree import content_tree
@@ -68,9 +68,9 @@ def _add_references(
     target.CurrentRequestedProcedureEvidenceSequence = hierarchy(evidence)
     if predecessors:
         target.PredecessorDocumentsSequence = hierarchy(map(_uids, predecessors))
-    request = first_request(source)
-    if request is not None:
-        target.ReferencedRequestSequence = [request]
+    requests = list_requests(source)
+    if requests:
+        target.ReferencedRequestSequence = requests
 
 
 def _uids(built: BuiltObject) -> tuple[str, str, str, str]:

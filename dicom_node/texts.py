@@ -10,6 +10,7 @@ SR_SERIES = "AI ECG classification (unverified)"
 HEATMAP_SERIES = "AI ECG heat map (unverified)"
 TRACKING = "ECG classification"
 NOT_VERIFIED = NOTICE
+DEIDENTIFICATION_NOT_STATED = "not stated by the source"
 IMAGE_COMMENT = "AI result, not verified by a physician"
 COLOUR_BAR = ("low", "influence on the result", "high")
 

@@ -69,7 +69,7 @@ def _plain(field: FieldInfo) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, tuple):
-        return "[]" if not value else str(list(value))
+        return "[]" if not value else str([str(one) for one in value])
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

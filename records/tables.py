@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.roles import Role
-from core.states import DeliveryState, JobState, Reason, ReportKind
+from core.states import AlertKind, AlertState, DeliveryState, JobState, NotificationState, Reason, ReportKind
 from core.values import Label
 
 UID = String(64)
@@ -142,6 +142,7 @@ class Job(Base):
             "reason IS NOT NULL OR state NOT IN ('not_diagnostic', 'failed')", name="unanswered_has_a_reason"
         ),
         Index("ix_job_next", "state", "stat", "priority", "id"),
+        Index(None, "ended_at"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -266,6 +267,65 @@ class Delivery(Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class Alert(Base):
+    """Something that a person has to see; `cause` is raised once, and stays until somebody acknowledges it."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        UniqueConstraint("cause"),
+        _one_of("kind", AlertKind),
+        _one_of("state", AlertState),
+        CheckConstraint("(state = 'acknowledged') = (acknowledged_at IS NOT NULL)", name="acknowledged_has_a_time"),
+        Index(None, "state", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    cause: Mapped[str] = mapped_column(String(128))
+    state: Mapped[str] = mapped_column(String(16))
+    ecg_id: Mapped[int | None] = mapped_column(ForeignKey("instance.id"), index=True)
+    destination: Mapped[str | None] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]]
+    raised_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(Text)
+    why: Mapped[str | None] = mapped_column(Text)
+
+
+class Notification(Base):
+    """An alert on its way to one receiver; `message_id` stays the same over every try."""
+
+    __tablename__ = "notification"
+    __table_args__ = (
+        UniqueConstraint("alert_id", "channel"),
+        UniqueConstraint("message_id"),
+        _one_of("state", NotificationState),
+        Index("ix_notification_next", "channel", "state", "not_before"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    alert_id: Mapped[int] = mapped_column(ForeignKey("alert.id"))
+    channel: Mapped[str] = mapped_column(String(80))
+    message_id: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+
+class AlertScan(Base):
+    """Until when the records were looked through for alerts: one row, locked while somebody looks."""
+
+    __tablename__ = "alert_scan"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    until: Mapped[datetime]
 
 
 class Process(Base):

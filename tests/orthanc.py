@@ -245,8 +245,7 @@ class Orthanc:
 
     def store(self, modality: str, *sop_instance_uids: str) -> httpx.Response:
         """Orthanc sends instances that it holds to a modality by C-STORE, and waits for the end."""
-        held = self.instances()
-        resources = [held[uid] for uid in sop_instance_uids]
+        resources = [held for uid in sop_instance_uids for held in self.instances(SOPInstanceUID=uid).values()]
         return self.http.post(f"/modalities/{modality}/store", json={"Resources": resources, "Synchronous": True})
 
     def upload(self, file: bytes) -> str:
@@ -255,15 +254,17 @@ class Orthanc:
         answer.raise_for_status()
         return str(answer.json()["ID"])
 
-    def instances(self) -> dict[str, str]:
-        """SOP Instance UID of everything that Orthanc holds, with Orthanc's id of it."""
-        answer = self.http.get("/instances", params={"expand": ""})
+    def instances(self, **query: str) -> dict[str, str]:
+        """SOP Instance UID of what Orthanc holds (`StudyInstanceUID="1.2"`: of that study), with Orthanc's id of it."""
+        asked = {"Level": "Instance", "Query": query, "Expand": True}
+        answer = self.http.post("/tools/find", json=asked)
         answer.raise_for_status()
         return {one["MainDicomTags"]["SOPInstanceUID"]: one["ID"] for one in answer.json()}
 
     def file(self, sop_instance_uid: str) -> bytes:
         """The Part 10 file of an instance as Orthanc keeps it."""
-        answer = self.http.get(f"/instances/{self.instances()[sop_instance_uid]}/file")
+        (held,) = self.instances(SOPInstanceUID=sop_instance_uid).values()
+        answer = self.http.get(f"/instances/{held}/file")
         answer.raise_for_status()
         return answer.content
 

@@ -21,8 +21,7 @@ def judging_round(tools: Tools, wakeup: Wakeup) -> int:
     jobs = claim_jobs(tools.database, process_id("work"), settings.batch_size, settings.lease_s, settings.max_attempts)
     if jobs:
         _judge_or_halve(jobs, tools)
-        if settings.destinations:
-            wakeup.wake_senders()
+        wakeup.wake_senders()
     return len(jobs)
 
 

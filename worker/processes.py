@@ -51,19 +51,37 @@ def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_
 
 
 def run_sender(settings: Settings) -> None:
-    """Deliver reports until SIGTERM, each destination in a thread of its own."""
+    """Deliver reports and raise alerts until SIGTERM, each destination and each receiver in a thread of its own."""
     from worker.delivery import serve_destination
 
     database = _open(settings)
+    every_s = min(settings.reconcile_s, settings.retry_first_s)
     rounds = [
         Rounds(
             f"send-{name}",
             lambda name=name, to=to: serve_destination(name, to, settings, database),  # type: ignore[misc]
-            min(settings.reconcile_s, settings.retry_first_s),
+            every_s,
         )
         for name, to in settings.destinations.items()
     ]
+    rounds += _alert_rounds(settings, database, every_s)
     _run("send", rounds, settings, database, [DELIVERY_QUEUE])
+
+
+def _alert_rounds(settings: Settings, database: Database, every_s: float) -> list[Rounds]:
+    from worker.alerts.notifying import notify_round, tellers
+    from worker.alerts.raising import raising_round
+
+    telling = [
+        Rounds(channel, lambda channel=channel, tell=tell: notify_round(channel, tell, settings, database), every_s)  # type: ignore[misc]
+        for channel, tell in tellers(settings).items()
+    ]
+
+    def wake_tellers() -> None:
+        for one in telling:
+            one.wake()
+
+    return [Rounds("alerts", lambda: raising_round(settings, database, wake_tellers), every_s), *telling]
 
 
 def _open(settings: Settings) -> Database:

@@ -1,0 +1,70 @@
+"""HL7 v2 over MLLP: one message, one acknowledgement, an end to every wait. HL7 MLLP release 1."""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hl7
+
+from core.errors import PeerAway
+from core.settings import Hl7Receiver
+
+START, END = b"\x0b", b"\x1c\r"
+_ACCEPTED = {"AA", "CA"}  # HL7 table 0008
+_LONGEST_ANSWER = 1 << 16
+
+
+def exchange(receiver: Hl7Receiver, message: hl7.Message, timeout_s: float) -> None:
+    """Send a message and wait for its acknowledgement. Raises PeerAway unless it is AA or CA for this very message."""
+    content = str(message).encode()
+    try:
+        with _connection(receiver, timeout_s) as connection:
+            connection.sendall(START + content + END)
+            answer = _answer(connection, timeout_s)
+    except OSError as error:
+        raise PeerAway(f"the HL7 receiver does not answer ({type(error).__name__})") from error
+    _need_accepted(answer, str(message.segment("MSH")[10]))
+
+
+@contextmanager
+def _connection(receiver: Hl7Receiver, timeout_s: float) -> Iterator[socket.socket]:
+    with socket.create_connection((receiver.host, receiver.port), timeout=timeout_s) as plain:
+        if receiver.ca_file is None:
+            yield plain
+            return
+        trust = ssl.create_default_context(cafile=str(receiver.ca_file))
+        if receiver.certificate_file:
+            trust.load_cert_chain(receiver.certificate_file, receiver.key_file)
+        with trust.wrap_socket(plain, server_hostname=receiver.host) as connection:
+            yield connection
+
+
+def _answer(connection: socket.socket, timeout_s: float) -> bytes:
+    """The bytes between the marks of the answer."""
+    end, received = time.monotonic() + timeout_s, b""
+    while END not in received:
+        left = end - time.monotonic()
+        if left <= 0 or len(received) > _LONGEST_ANSWER:
+            raise PeerAway("the HL7 receiver's acknowledgement was not complete in time")
+        connection.settimeout(left)
+        piece = connection.recv(4096)
+        if not piece:
+            raise PeerAway("the HL7 receiver closed before it acknowledged")
+        received += piece
+    return received.split(END, 1)[0].lstrip(START)
+
+
+def _need_accepted(answer: bytes, control_id: str) -> None:
+    try:
+        acknowledgement = hl7.parse(answer.decode("utf-8", "replace"))
+        segment = acknowledgement.segment("MSA")
+        code, of = str(segment[1]), str(segment[2])
+    except (hl7.HL7Exception, KeyError, IndexError) as error:
+        raise PeerAway("the HL7 receiver's answer is no acknowledgement") from error
+    if of != control_id:
+        raise PeerAway("the HL7 receiver acknowledged another message")
+    if code not in _ACCEPTED:
+        # Its text may quote the patient's name: the code alone goes into records and logs
+        raise PeerAway(f"the HL7 receiver answered {code if code in {'AE', 'AR', 'CE', 'CR'} else 'an unknown code'}")
