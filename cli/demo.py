@@ -96,6 +96,7 @@ def _environment(folder: Path, pacs_port: int) -> dict[str, str]:
         "DATA_DIR": str(folder / "node"),
         "DEMO": "true",
         "LISTEN_PORT": str(_free_port()),
+        "CONSOLE_PORT": str(_free_port()),
         "DESTINATIONS__DEMO__HOST": "127.0.0.1",
         "DESTINATIONS__DEMO__PORT": str(pacs_port),
         "DESTINATIONS__DEMO__AE_TITLE": "PACS",
@@ -210,6 +211,9 @@ def _print_answers(pushed: Sequence[Pushed], answers: Sequence["EcgSummary"], pa
 
 
 def _stay_up(settings: Settings, pacs_port: int, stop: threading.Event, children: Sequence["Child"]) -> None:
+    from cli.demo_accounts import print_console
+
+    print_console(settings)
     out.print(
         f"The node listens on 127.0.0.1:{settings.listen_port} as {settings.ae_title}; the PACS on port {pacs_port}.\n"
         f"Send it an ECG of your own: ecg-node push --port {settings.listen_port} FILE\nCtrl-C ends everything.",

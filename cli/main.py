@@ -10,11 +10,13 @@ from cli import (
     deliveries,
     demo,
     doctor,
+    ecgs,
     inspection,
     model,
     processes,
     retention,
     trail,
+    users,
 )
 from cli.common import console
 from core.errors import EcgNodeError
@@ -28,12 +30,14 @@ app = typer.Typer(
 )
 app.add_typer(trail.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(users.app, name="users")
 app.add_typer(model.model_app, name="model")
 app.add_typer(deliveries.app, name="deliveries")
 deliveries.add_commands(app)
 retention.add_commands(app)
 processes.add_commands(app)
 inspection.add_commands(app)
+ecgs.add_commands(app)
 doctor.add_commands(app)
 check.add_commands(app)
 demo.add_commands(app)

@@ -12,12 +12,12 @@ from core.settings import read_settings
 
 def add_commands(app: typer.Typer) -> None:
     """Add `run`, `listen`, `work`, `send`, `pacs`, `push` and `migrate`."""
-    for command in (run, listen, work, send, pacs, push, migrate):
-        app.command()(command)
+    for command in (run, listen, work, send, show_console, pacs, push, migrate):
+        app.command("console" if command is show_console else None)(command)
 
 
 def run() -> None:
-    """Run everything on this machine: broker where none is set, listener, worker, sender. Ends with Ctrl-C."""
+    """Run everything on this machine: broker where none is set, listener, worker, sender, console. Ends with Ctrl-C."""
     from cli.supervisor import supervise
 
     supervise(start("run"))
@@ -44,6 +44,13 @@ def send() -> None:
     from worker.processes import run_sender
 
     run_sender(start("send"))
+
+
+def show_console() -> None:
+    """Serve the console: what happened to every ECG, for administrators and cardiologists."""
+    from console.process import run as run_console
+
+    run_console(start("console"))
 
 
 def pacs(

@@ -82,8 +82,8 @@ def running_node(settings: Settings, environment: Mapping[str, str] | None = Non
         shared = dict(environment or {})
         if not settings.broker_url.get_secret_value():
             shared[f"{PREFIX}BROKER_URL"] = stack.enter_context(embedded_broker(settings.data_dir / "broker"))
-        # The sender starts first and ends last: what the worker finished while stopping still leaves
-        children = [Child(name, ecg_node(name), shared) for name in ("send", "work", "listen")]
+        # The sender starts before and ends after the worker: what it finished while stopping still leaves
+        children = [Child(name, ecg_node(name), shared) for name in ("console", "send", "work", "listen")]
         stack.callback(end_children, children)
         for child in children:
             child.start()

@@ -23,6 +23,8 @@ PROBE = "import sys, {module}; print(sorted({{'tensorflow', 'keras', 'jax'}} & s
         "model.preprocessing",
         "model.rendering",
         "records.queries",
+        "console.process",
+        "console.passwords",
     ],
 )
 def test_importing_it_loads_no_network_library(module: str) -> None:
