@@ -45,6 +45,7 @@ class Destination(BaseModel):
     ae_title: AeTitle = Field(description="Its AE title.")
     sr_class: SrClass = Field("auto", description="SR storage class; auto asks the PACS once and keeps the answer.")
     send: Literal["sr", "heatmap", "both"] = Field("both", description="Which results go there.")
+    commitment: bool = Field(False, description="Ask it for storage commitment of each result.")
 
 
 class Caller(BaseModel):
@@ -55,6 +56,14 @@ class Caller(BaseModel):
     ae_titles: tuple[AeTitle, ...] = Field(description="Every calling AE title that this peer uses.")
     addresses: tuple[str, ...] = Field((), description="Addresses or networks it may call from; empty: any.")
     stat: bool = Field(False, description="Everything from this peer is judged first.")
+    host: str = Field("", description="Where it listens for answers to storage commitment; empty: told as it asks.")
+    port: int = Field(0, ge=0, le=65535, description="Its port there.")
+
+    @model_validator(mode="after")
+    def _host_and_port_belong_together(self) -> "Caller":
+        if bool(self.host) != bool(self.port):
+            raise ValueError("host and port: set both or none")
+        return self
 
 
 class Webhook(BaseModel):
@@ -175,6 +184,16 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(30.0, gt=0, description="Longest wait for a PACS's answer, seconds.")
     retry_first_s: float = Field(5.0, gt=0, description="First delay before a delivery is tried again, seconds.")
     retry_most_s: float = Field(900.0, gt=0, description="Longest delay between tries, seconds.")
+
+    commitment_delay_s: float = Field(
+        10.0, ge=0, description="A destination is asked for commitment this long after it took a result, seconds."
+    )
+    commitment_answer_s: float = Field(
+        900.0, gt=0, description="A commitment without an answer for this long is asked for again, seconds."
+    )
+    commitment_hold_s: float = Field(
+        2.0, ge=0, description="How long an association is kept open for the answer to come on it, seconds."
+    )
 
     # Console
     console_host: str = Field("127.0.0.1", description="Address that the console binds.")
