@@ -181,6 +181,8 @@ def _why_not(assoc: Association) -> str:
     if assoc.is_rejected:
         answer = assoc.acceptor.primitive
         return f"association rejected ({answer.result_str}: {answer.reason_str})"
+    if not getattr(assoc.dul.socket, "reached", False):
+        return "nobody answers there (not running, another port, or no way through)"
     if assoc.is_aborted:
         return "association aborted"
     return "no connection"
