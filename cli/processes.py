@@ -1,6 +1,5 @@
 """Commands that start the node's processes."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +19,11 @@ def add_commands(app: typer.Typer) -> None:
 def run() -> None:
     """Run everything on this machine: broker where none is set, listener, worker, sender, console. Ends with Ctrl-C."""
     from cli.supervisor import supervise
+    from worker.delivery import need_usable
 
-    supervise(start("run"))
+    settings = start("run")
+    need_usable(settings)
+    supervise(settings)
 
 
 def listen() -> None:
@@ -35,8 +37,6 @@ def work(
     queue: Annotated[list[str] | None, typer.Option(help="Only wake-ups of this queue: stat or routine.")] = None,
 ) -> None:
     """Classify ECGs as they come, and build their reports."""
-    # TensorFlow's native code writes notes past every log setting; warnings and errors still come
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     from worker.processes import run_worker
 
     run_worker(start("work"), queue or [STAT_QUEUE, ROUTINE_QUEUE])

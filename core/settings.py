@@ -23,29 +23,34 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.destinations import AeTitle, Destination, SrClass, find_conflict
 from core.errors import BadSettings
 from core.states import AlertKind
+
+__all__ = ["AeTitle", "Destination", "Settings", "SrClass", "read_settings"]
 
 PREFIX = "ECG_NODE_"
 CONFIG_VARIABLE = "ECG_NODE_CONFIG"
 NESTED = "__"
 
-# PS3.8 9.3.2: 16 characters of ISO 646:1990-Basic G0 without backslash and control characters
-AeTitle = Annotated[str, StringConstraints(pattern=r"^[ -\[\]-~]{1,16}$", strip_whitespace=True)]
-SrClass = Literal["auto", "comprehensive3d", "comprehensive", "enhanced"]
 
-
-class Destination(BaseModel):
-    """A PACS that gets results."""
+class ReportCode(BaseModel):
+    """A coded concept that a site's clinicians chose for reports. PS3.3 8.8."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field(description="Host name or address of the PACS.")
-    port: int = Field(ge=1, le=65535, description="Its DICOM port.")
-    ae_title: AeTitle = Field(description="Its AE title.")
-    sr_class: SrClass = Field("auto", description="SR storage class; auto asks the PACS once and keeps the answer.")
-    send: Literal["sr", "heatmap", "both"] = Field("both", description="Which results go there.")
-    commitment: bool = Field(False, description="Ask it for storage commitment of each result.")
+    value: Annotated[str, StringConstraints(pattern=r"^[!-\[\]-}]{1,16}$")] = Field(description="Code value.")
+    scheme: Annotated[str, StringConstraints(pattern=r"^[!-\[\]-}]{1,16}$")] = Field(
+        description="Coding scheme designator: SCT, LN, DCM, ..."
+    )
+    meaning: Annotated[str, StringConstraints(pattern=r"^[ -\[\]-}]{1,64}$")] = Field(
+        description="Code meaning in plain ASCII, as viewers show it."
+    )
+
+
+CodeUse = Literal[
+    "title", "normal", "abnormal_heartbeat", "myocardial_infarction", "overall_normal", "overall_abnormal"
+]
 
 
 class Caller(BaseModel):
@@ -56,14 +61,6 @@ class Caller(BaseModel):
     ae_titles: tuple[AeTitle, ...] = Field(description="Every calling AE title that this peer uses.")
     addresses: tuple[str, ...] = Field((), description="Addresses or networks it may call from; empty: any.")
     stat: bool = Field(False, description="Everything from this peer is judged first.")
-    host: str = Field("", description="Where it listens for answers to storage commitment; empty: told as it asks.")
-    port: int = Field(0, ge=0, le=65535, description="Its port there.")
-
-    @model_validator(mode="after")
-    def _host_and_port_belong_together(self) -> "Caller":
-        if bool(self.host) != bool(self.port):
-            raise ValueError("host and port: set both or none")
-        return self
 
 
 class Webhook(BaseModel):
@@ -129,7 +126,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="Key of the trail's hash chain; empty: made once, in the data folder."
     )
     model_dir: Path | None = Field(None, description="Folder of a released model; empty: the one that is shipped.")
-    installation: str = Field("ecg-node", min_length=1, description="Name of this installation; part of its UIDs.")
+    installation: Annotated[str, StringConstraints(pattern=r"^[ -\[\]-}]{1,64}$")] = Field(
+        "ecg-node", description="Name of this installation in plain ASCII; part of its UIDs and in its reports."
+    )
     demo: bool = Field(False, description="Open to every caller, on loopback only. Never in production.")
 
     # Receiving
@@ -180,20 +179,16 @@ class Settings(BaseSettings):
     sr_title: Literal["ekg_study", "imaging_measurement_report"] = Field(
         "ekg_study", description="Title of the SR; the second one for consumers of strict IHE AI Results."
     )
+    codes: dict[CodeUse, ReportCode] = Field(
+        {}, description="Codes of findings and title that a clinician signed, in place of the defaults."
+    )
+    heatmap_strength: float = Field(
+        0.5, ge=0.1, le=0.9, description="How strongly the heat map covers the ECG: 0.1 hardly, 0.9 almost."
+    )
     report_not_diagnostic: bool = Field(True, description="Send an SR for what cannot be judged, too.")
     send_timeout_s: float = Field(30.0, gt=0, description="Longest wait for a PACS's answer, seconds.")
     retry_first_s: float = Field(5.0, gt=0, description="First delay before a delivery is tried again, seconds.")
     retry_most_s: float = Field(900.0, gt=0, description="Longest delay between tries, seconds.")
-
-    commitment_delay_s: float = Field(
-        10.0, ge=0, description="A destination is asked for commitment this long after it took a result, seconds."
-    )
-    commitment_answer_s: float = Field(
-        900.0, gt=0, description="A commitment without an answer for this long is asked for again, seconds."
-    )
-    commitment_hold_s: float = Field(
-        2.0, ge=0, description="How long an association is kept open for the answer to come on it, seconds."
-    )
 
     # Console
     console_host: str = Field("127.0.0.1", description="Address that the console binds.")
@@ -263,6 +258,16 @@ class Settings(BaseSettings):
                 "console_host: patient data would cross the network unencrypted; set console_tls_certificate and "
                 "console_tls_key, or console_trusted_proxies where a proxy ends TLS, or bind 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _destinations_can_work(self) -> "Settings":
+        callers = [title for caller in self.callers.values() for title in caller.ae_titles]
+        conflict = find_conflict(
+            self.destinations, callers if self.callers and not self.demo else None, self.report_not_diagnostic
+        )
+        if conflict:
+            raise ValueError(f"destinations: {conflict}")
         return self
 
     @property

@@ -1,7 +1,9 @@
 """Coded concepts of the reports. The finding codes are a choice that a clinician has to sign."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from core.settings import Settings
 from core.values import Label
 
 
@@ -74,11 +76,6 @@ FINDINGS: dict[Label, Code] = {
     Label.ABNORMAL_HEARTBEAT: ABNORMAL_ECG,
     Label.MYOCARDIAL_INFARCTION: sct("22298006", "Myocardial infarction"),
 }
-OVERALL: dict[Label, Code] = {
-    Label.NORMAL: NORMAL_ECG,
-    Label.ABNORMAL_HEARTBEAT: ABNORMAL_ECG,
-    Label.MYOCARDIAL_INFARCTION: ABNORMAL_ECG,
-}
 # Own names for the three probabilities: viewers hide the children of a NUM, and three lines that are all called
 # "Certainty of Finding" would be unsafe
 PROBABILITIES: dict[Label, Code] = {
@@ -86,3 +83,30 @@ PROBABILITIES: dict[Label, Code] = {
     Label.ABNORMAL_HEARTBEAT: Code("PROB_ABNBEAT", OWN_SCHEME, "Probability of abnormal heartbeat"),
     Label.MYOCARDIAL_INFARCTION: Code("PROB_MI", OWN_SCHEME, "Probability of myocardial infarction"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCodes:
+    """The codes that a site may choose: the report's title, and what each label is called as finding and overall."""
+
+    title: Code = EKG_STUDY
+    findings: Mapping[Label, Code] = field(default_factory=lambda: FINDINGS)
+    overall_normal: Code = NORMAL_ECG
+    overall_abnormal: Code = ABNORMAL_ECG
+
+    @property
+    def fingerprint(self) -> str:
+        """Part of a report's UID: other codes make another report."""
+        chosen = [self.title, *(self.findings[label] for label in Label), self.overall_normal, self.overall_abnormal]
+        return ";".join(f"{code.scheme}:{code.value}:{code.meaning}" for code in chosen)
+
+
+def report_codes(settings: Settings) -> ReportCodes:
+    """The defaults, with what the site has set in their place."""
+    chosen = {use: Code(code.value, code.scheme, code.meaning) for use, code in settings.codes.items()}
+    return ReportCodes(
+        title=chosen.get("title", TITLES[settings.sr_title]),
+        findings={label: chosen.get(label.value, FINDINGS[label]) for label in Label},
+        overall_normal=chosen.get("overall_normal", NORMAL_ECG),
+        overall_abnormal=chosen.get("overall_abnormal", ABNORMAL_ECG),
+    )

@@ -76,6 +76,21 @@ def _copied_sequence(source: Dataset, tag: BaseTag, checked: bool) -> DataElemen
     return DataElement(tag, "SQ", kept) if kept or not checked else None
 
 
+def keep_bytes(dataset: Dataset, implicit_vr: bool = False) -> None:
+    """Have texts that are still bytes written as they are; pydicom would decode and encode them once more.
+
+    For little endian. What is not text is decoded here, so that it is written in the VR encoding that is wanted.
+    """
+    for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.VR in _TEXT_VRS:
+            continue
+        element = dataset[tag]
+        for item in element.value or [] if element.VR == "SQ" else []:
+            keep_bytes(item, implicit_vr)
+    dataset.set_original_encoding(implicit_vr, True, dataset._character_set)
+
+
 def _copied_item(item: Dataset, checked: bool) -> Dataset:
     copied = Dataset()
     for tag in item.keys():  # noqa: SIM118 iterating over a data set would decode it

@@ -9,7 +9,7 @@ from dicom_node.codes import GRAD_CAM, SOURCE_IMAGE
 from dicom_node.contexts import ObjectKind
 from dicom_node.copying import copy_well_formed
 from dicom_node.headers import LOSSY, SourceHeader, copy_patient_and_study, list_request_attributes
-from dicom_node.heatmap_picture import heat_png, overlay, picture_png, thumbnail_png, where, with_panel
+from dicom_node.heatmap_picture import draw_heatmap, heat_png, picture_png, thumbnail_png, where
 from dicom_node.items import add_equipment, add_times, code_item, finished, reference, software_versions
 from dicom_node.objects import BuiltObject, ReportContext
 from dicom_node.texts import ALGORITHM, HEATMAP_SERIES, IMAGE_COMMENT, LABEL_TEXTS, MANUFACTURER, MODEL_NAME
@@ -40,7 +40,7 @@ def build_heatmap(
         target.RequestAttributesSequence = requests
     _add_capture(target, model, context)
     _add_derivation(target, source, picture, judgement, model)
-    _add_pixels(target, source, picture, judgement, model)
+    _add_pixels(target, source, picture, judgement, model, context)
     return finished(target, ReportKind.HEATMAP, picture.frame)
 
 
@@ -79,16 +79,22 @@ def _add_derivation(
 
 
 def _add_pixels(
-    target: Dataset, source: SourceHeader, picture: Picture, judgement: Judgement, model: ModelIdentity
+    target: Dataset,
+    source: SourceHeader,
+    picture: Picture,
+    judgement: Judgement,
+    model: ModelIdentity,
+    context: ReportContext,
 ) -> None:
     # Whether a name stands in the source's picture is unknown unless the source says so
     copy_well_formed(source.dataset, target, ["BurnedInAnnotation", *LOSSY])
     if not target.get("BurnedInAnnotation"):
         target.BurnedInAnnotation = "YES"
     target.RecognizableVisualFeatures = "NO"
-    pixels = np.asarray(with_panel(overlay(picture, judgement), judgement, model))
+    pixels = np.asarray(draw_heatmap(picture, judgement, model, context.heatmap_strength))
     target.Rows, target.Columns = pixels.shape[:2]
     target.SamplesPerPixel, target.PhotometricInterpretation, target.PlanarConfiguration = 3, "RGB", 0
     target.BitsAllocated = target.BitsStored = 8
     target.HighBit, target.PixelRepresentation = 7, 0
     target.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
+    target["PixelData"].VR = "OB"

@@ -7,22 +7,40 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from core.values import LABELS, NOTICE, Box, Judgement, LeadBox, ModelIdentity, Picture
-from dicom_node.texts import COLOUR_BAR, LABEL_TEXTS, percent
+from dicom_node.texts import (
+    AI_RESULT,
+    CANNOT_BE_JUDGED,
+    COLOUR_BAR,
+    COLUMNS,
+    LABEL_TEXTS,
+    MOST_INFLUENCE,
+    ROWS,
+    percent,
+)
 
 LONGEST_PX = 1600  # more costs a PACS megabytes an ECG and shows no more on a ward's screen
 NARROWEST_PX = 800
-OPACITY = 0.5  # of the hottest place; the trace stays readable under it
+STRENGTH = 0.5  # opacity of the hottest place; the trace stays readable under it
 _NAMED_LEADS = 3
+_LINES = 8.6  # height of the panel
+_WHITE, _GREY, _YELLOW, _BLUE = (255, 255, 255), (200, 200, 200), (255, 220, 120), (90, 160, 255)
 
 
-def overlay(picture: Picture, judgement: Judgement, opacity: float = OPACITY) -> Image.Image:
+def draw_heatmap(
+    picture: Picture, judgement: Judgement, model: ModelIdentity, strength: float = STRENGTH
+) -> Image.Image:
+    """The ECG under its map, and below it what the result is; readable where it is shown 800 px wide."""
+    return with_panel(overlay(picture, judgement, strength), judgement, model, where(judgement, picture.leads))
+
+
+def overlay(picture: Picture, judgement: Judgement, strength: float = STRENGTH) -> Image.Image:
     """The picture with the map over its ECG area, 800 to 1600 px on its longest side."""
     image = _sized(picture.rgb)
     if judgement.heat is None:
         return image
     values = np.asarray(image).astype(np.float32)
     heat = spread(judgement.heat, judgement.area, (image.height, image.width))
-    share = (opacity * heat)[..., None]
+    share = (strength * heat)[..., None]
     return Image.fromarray((values * (1 - share) + 255 * colours(heat) * share).astype(np.uint8))
 
 
@@ -53,44 +71,60 @@ def colours(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([np.clip(1.5 - np.abs(4 * heat - middle), 0, 1) for middle in (3, 2, 1)], axis=-1)
 
 
-def with_panel(image: Image.Image, judgement: Judgement, model: ModelIdentity) -> Image.Image:
-    """The overlay with a panel below: label, probabilities, colour bar, model, and that nobody verified it."""
-    line = max(14, image.width // 55)
-    panel = Image.new("RGB", (image.width, image.height + 8 * line), (0, 0, 0))
-    panel.paste(image, (0, 0))
-    draw = ImageDraw.Draw(panel)
+def with_panel(image: Image.Image, judgement: Judgement, model: ModelIdentity, hottest: str = "") -> Image.Image:
+    """The overlay with a panel below: label, probabilities, colour bar, hottest leads, model, and "not verified".
+
+    The panel is 800 px wide at least, so that a portrait has one that can be read, too.
+    """
+    width = max(image.width, NARROWEST_PX)
+    line = max(15, width // 52, image.height // 80)
+    line = min(line, width // 46)  # the notice has to fit in
+    whole = Image.new("RGB", (width, image.height + round(_LINES * line)), (0, 0, 0))
+    whole.paste(image, ((width - image.width) // 2, 0))
+    draw = ImageDraw.Draw(whole)
     y = image.height + line // 2
-    said = LABEL_TEXTS[judgement.label] if judgement.label else "cannot be judged"
-    draw.text((line, y), f"AI result: {said}", fill=(255, 255, 255), font=ImageFont.load_default(round(1.4 * line)))
-    _probabilities(draw, judgement, (line, y + 2 * line), line, image.width)
-    _colour_bar(panel, draw, (round(0.58 * image.width), y + round(0.3 * line)), line, round(0.38 * image.width))
+    said = LABEL_TEXTS[judgement.label] if judgement.label else CANNOT_BE_JUDGED
+    draw.text((line, y), f"{AI_RESULT}: {said}", fill=_WHITE, font=ImageFont.load_default(round(1.5 * line)))
+    _probabilities(draw, judgement, (line, y + round(2.1 * line)), line, width)
+    right = round(0.56 * width)
+    _colour_bar(whole, draw, (right, y + round(0.3 * line)), line, round(0.41 * width))
+    identity = f"{model.name} {model.version}"
+    lines = [hottest, _cut(draw, identity, line, width - right), f"sha256 {model.weights_sha256[:16]}"]
+    for row, text in enumerate(one for one in lines if one):
+        draw.text((right, y + round((2.9 + 1.25 * row) * line)), text, fill=_GREY, font=ImageFont.load_default(line))
+    draw.text((line, y + round(6.7 * line)), NOTICE, fill=_YELLOW, font=ImageFont.load_default(line))
+    return whole
+
+
+def _cut(draw: ImageDraw.ImageDraw, text: str, line: int, width: int) -> str:
+    """As much of a text as fits in."""
     font = ImageFont.load_default(line)
-    identity = f"{model.name} {model.version}, sha256 {model.weights_sha256[:12]}"
-    draw.text((round(0.58 * image.width), y + round(3.2 * line)), identity[:70], fill=(190, 190, 190), font=font)
-    draw.text((line, y + round(6.0 * line)), NOTICE, fill=(255, 220, 120), font=font)
-    return panel
+    while len(text) > 1 and draw.textlength(text, font=font) > width - line:
+        text = text[:-1]
+    return text
 
 
 def _probabilities(draw: ImageDraw.ImageDraw, judgement: Judgement, at: tuple[int, int], line: int, width: int) -> None:
     font = ImageFont.load_default(line)
-    bar = round(0.18 * width)
+    bar = round(0.17 * width)
     for row, (label, share) in enumerate(zip(LABELS, judgement.probabilities or (), strict=False)):
-        x, y = at[0], at[1] + round(1.25 * row * line)
-        draw.text((x, y), f"{LABEL_TEXTS[label]}: {percent(share)}", fill=(255, 255, 255), font=font)
-        x = round(0.34 * width)
+        x, y = at[0], at[1] + round(1.4 * row * line)
+        chosen = label == judgement.label
+        draw.text((x, y), f"{LABEL_TEXTS[label]}: {percent(share)}", fill=_WHITE if chosen else _GREY, font=font)
+        x = round(0.35 * width)
         draw.rectangle([x, y + 2, x + bar, y + line], outline=(120, 120, 120))
-        draw.rectangle([x, y + 2, x + round(bar * share), y + line], fill=(90, 160, 255))
+        draw.rectangle([x, y + 2, x + round(bar * share), y + line], fill=_BLUE)
 
 
 def _colour_bar(panel: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], line: int, width: int) -> None:
     ramp = (255 * colours(np.linspace(0, 1, width, dtype=np.float32))).astype(np.uint8)
     panel.paste(Image.fromarray(np.repeat(ramp[None], line, axis=0)), at)
-    font = ImageFont.load_default(round(0.9 * line))
+    font = ImageFont.load_default(line)
     low, middle, high = COLOUR_BAR
-    y = at[1] + round(1.2 * line)
-    draw.text((at[0], y), low, fill=(190, 190, 190), font=font)
-    draw.text((at[0] + width // 2, y), middle, fill=(190, 190, 190), font=font, anchor="ma")
-    draw.text((at[0] + width, y), high, fill=(190, 190, 190), font=font, anchor="ra")
+    y = at[1] + round(1.1 * line)
+    draw.text((at[0], y), low, fill=_GREY, font=font)
+    draw.text((at[0] + width // 2, y), middle, fill=_GREY, font=font, anchor="ma")
+    draw.text((at[0] + width, y), high, fill=_GREY, font=font, anchor="ra")
 
 
 def where(judgement: Judgement, leads: tuple[LeadBox, ...]) -> str:
@@ -102,11 +136,10 @@ def where(judgement: Judgement, leads: tuple[LeadBox, ...]) -> str:
     if leads:
         warmth = sorted(((_mean(heat, one.box), one.lead) for one in leads), reverse=True)
         names = list(dict.fromkeys(name for _warm, name in warmth))[:_NAMED_LEADS]
-        return f"most influence: leads {', '.join(names)}"
+        return f"{MOST_INFLUENCE}: leads {', '.join(names)}"
     row, column = np.unravel_index(int(heat.argmax()), shape)
-    vertical = ("upper", "middle", "lower")[min(2, int(3 * row / shape[0]))]
-    horizontal = ("left", "centre", "right")[min(2, int(3 * column / shape[1]))]
-    return f"most influence: {vertical} {horizontal} of the ECG"
+    vertical, horizontal = ROWS[min(2, int(3 * row / shape[0]))], COLUMNS[min(2, int(3 * column / shape[1]))]
+    return f"{MOST_INFLUENCE}: {vertical} {horizontal}"
 
 
 def _mean(heat: NDArray[np.float32], box: Box) -> float:

@@ -1,7 +1,6 @@
 """The accept path: nothing is acknowledged before its file is on disk and its row is committed."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -37,7 +36,6 @@ class Incoming:
     called_ae_title: str
     peer_address: str
     association_id: str
-    last_byte_at: float = field(default_factory=time.monotonic)
 
 
 class Refused(Exception):
@@ -62,15 +60,15 @@ class Intake:
         """Keep an instance and record it. Raises Refused, with nothing kept."""
         walked = check(incoming, self._settings)
         spooled = self._save(incoming)
-        receipt = self._record(self._described(incoming, walked, spooled), spooled, incoming.last_byte_at)
+        receipt = self._record(self._described(incoming, walked, spooled), spooled)
         if receipt.job_id is not None:
             self._wakeup.wake(receipt.job_id, self._is_stat(incoming, walked))
         return receipt
 
-    def _record(self, received: ReceivedInstance, spooled: Spooled, last_byte_at: float) -> Receipt:
+    def _record(self, received: ReceivedInstance, spooled: Spooled) -> Receipt:
         keep = False
         try:
-            receipt = record_received(self._database, received, since_s=time.monotonic() - last_byte_at)
+            receipt = record_received(self._database, received)
             keep = receipt.keep_file
             return receipt
         except DatabaseAway as error:

@@ -9,7 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from core.states import ReportKind
 from core.values import ModelIdentity
 from dicom_node.codes import PROCESSING_EQUIPMENT, Code
-from dicom_node.copying import copy_well_formed
+from dicom_node.copying import copy_well_formed, keep_bytes
 from dicom_node.headers import SourceHeader
 from dicom_node.objects import BuiltObject, ReportContext
 from dicom_node.texts import ALGORITHM, MANUFACTURER, MODEL_NAME
@@ -89,6 +89,7 @@ def finished(target: Dataset, kind: ReportKind, frame: int | None = None) -> Bui
     target.file_meta.MediaStorageSOPClassUID = target.SOPClassUID
     target.file_meta.MediaStorageSOPInstanceUID = target.SOPInstanceUID
     target.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    keep_bytes(target)
     file = io.BytesIO()
     target.save_as(file, enforce_file_format=True)
     return BuiltObject(

@@ -1,10 +1,11 @@
 """Values that the builders of reports take and give."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.states import ReportKind
 from core.values import Judgement
+from dicom_node.codes import ReportCodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,8 @@ class ReportContext:
     """What a report says of the node and of the result; the same context gives the same bytes.
 
     `when` is the instant of the stored result; `content_sha256` the hash of the source's data set. `channels`
-    are the pairs (multiplex group, channel) of a waveform object that were read, both from 1.
+    are the pairs (multiplex group, channel) of a waveform object that were read, both from 1. `heatmap_strength` is
+    the opacity of the hottest place, 0 to 1.
     """
 
     installation: str
@@ -20,7 +22,8 @@ class ReportContext:
     software_version: str
     content_sha256: str
     when: datetime
-    sr_title: str = "ekg_study"
+    codes: ReportCodes = field(default_factory=ReportCodes)
+    heatmap_strength: float = 0.5
     channels: tuple[tuple[int, int], ...] = ()
 
 

@@ -47,8 +47,8 @@ def content_tree(
     if labelled:
         groups = [_group(source, one, heatmaps, model, context) for one in labelled]
         items.append(_container(codes.MEASUREMENTS, groups))
-    items.append(_container(codes.QUALITATIVE, _qualitative(findings)))
-    root = _container(codes.TITLES[context.sr_title], items, template="1500")
+    items.append(_container(codes.QUALITATIVE, _qualitative(findings, context)))
+    root = _container(context.codes.title, items, template="1500")
     del root.RelationshipType
     return root
 
@@ -148,12 +148,12 @@ def _group(
     children = [
         _text(codes.TRACKING_ID, TRACKING + frame, CONTEXT),
         _uid(codes.TRACKING_UID, tracking, CONTEXT),
-        _code(codes.FINDING, codes.FINDINGS[judgement.label]),
+        _code(codes.FINDING, context.codes.findings[judgement.label]),
         _code(codes.FINDING_SITE, codes.HEART, MODIFIER),
         *_algorithm(model),
         *(_explanation(one) for one in heatmaps if one.frame == finding.frame),
         _percent(codes.CERTAINTY, shares[judgement.label]),
-        *(_probability(label, share) for label, share in shares.items()),
+        *(_probability(label, share, context) for label, share in shares.items()),
         _source(source, finding.frame, context),
     ]
     return _container(codes.MEASUREMENT_GROUP, children, template="1501")
@@ -179,8 +179,9 @@ def _explanation(heatmap: BuiltObject) -> Dataset:
     return _composite("IMAGE", codes.VISUAL_EXPLANATION, reference(heatmap.sop_class_uid, heatmap.sop_instance_uid))
 
 
-def _probability(label: Label, share: float) -> Dataset:
-    return _percent(codes.PROBABILITIES[label], share, [_code(codes.FINDING, codes.FINDINGS[label], MODIFIER)])
+def _probability(label: Label, share: float, context: ReportContext) -> Dataset:
+    finding = _code(codes.FINDING, context.codes.findings[label], MODIFIER)
+    return _percent(codes.PROBABILITIES[label], share, [finding])
 
 
 def _source(source: SourceHeader, frame: int | None, context: ReportContext) -> Dataset:
@@ -196,9 +197,9 @@ def _source(source: SourceHeader, frame: int | None, context: ReportContext) -> 
     return _composite("IMAGE", codes.SOURCE_OF_MEASUREMENT, referenced)
 
 
-def _qualitative(findings: Sequence[FrameFinding]) -> list[Dataset]:
+def _qualitative(findings: Sequence[FrameFinding], context: ReportContext) -> list[Dataset]:
     """The overall finding, each frame's summary in words, and that nobody verified it."""
-    items = [_code(codes.OVERALL_FINDING, _overall(findings))]
+    items = [_code(codes.OVERALL_FINDING, _overall(findings, context))]
     for finding in findings:
         judgement = finding.judgement
         frame = f"Frame {finding.frame}: " if finding.frame else ""
@@ -210,8 +211,8 @@ def _qualitative(findings: Sequence[FrameFinding]) -> list[Dataset]:
     return items
 
 
-def _overall(findings: Sequence[FrameFinding]) -> Code:
+def _overall(findings: Sequence[FrameFinding], context: ReportContext) -> Code:
     labels = {finding.judgement.label for finding in findings if finding.judgement.label is not None}
     if not labels:
         return codes.NON_DIAGNOSTIC_ECG
-    return codes.ABNORMAL_ECG if labels != {Label.NORMAL} else codes.NORMAL_ECG
+    return context.codes.overall_normal if labels == {Label.NORMAL} else context.codes.overall_abnormal

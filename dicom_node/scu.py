@@ -8,11 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, build_context, evt
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
@@ -21,6 +19,8 @@ from core.settings import Destination, Settings
 from dicom_node.admission import Budget
 from dicom_node.bounded_socket import BoundedSocket
 from dicom_node.statuses import DELIVERED, may_pass
+from dicom_node.tls import client_context, why_no_handshake
+from dicom_node.transcoding import offered_syntaxes, transcoded
 
 SR_CLASS_UIDS = {
     "comprehensive3d": "1.2.840.10008.5.1.4.1.1.88.34",
@@ -83,10 +83,10 @@ def send(
     destination: Destination, calling_ae_title: str, objects: Sequence[Outgoing], timeout_s: float
 ) -> list[SendOutcome]:
     """Send objects on one association; an outcome for each, in order. Never raises for what the network does."""
-    contexts = _contexts_for(objects)
+    contexts = _contexts_for(destination, objects)
     try:
-        with association(destination, calling_ae_title, contexts, timeout_s) as assoc:
-            return [_send_one(assoc, one) for one in objects]
+        with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
+            return [_send_one(assoc, one, destination) for one in objects]
     except _NothingTaken:
         return [SendOutcome(None, Verdict.FAILED, _not_taken(one)) for one in objects]
     except PeerAway as error:
@@ -95,7 +95,7 @@ def send(
 
 def echo(destination: Destination, calling_ae_title: str, timeout_s: float) -> None:
     """C-ECHO. Raises PeerAway."""
-    with association(destination, calling_ae_title, [build_context(Verification)], timeout_s) as assoc:
+    with _association(destination, calling_ae_title, [build_context(Verification)], timeout_s) as assoc:
         answer = assoc.send_c_echo()
         if "Status" not in answer:
             raise PeerAway("no answer to C-ECHO in time")
@@ -106,60 +106,51 @@ def offered_sr_class(destination: Destination, calling_ae_title: str, timeout_s:
 
     One that takes none of them gets the oldest, Enhanced SR; its refusal is then on record.
     """
-    contexts = [build_context(uid, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for uid in SR_CLASS_UIDS.values()]
+    syntaxes = [*offered_syntaxes(destination, str(ExplicitVRLittleEndian), has_pixels=False)]
+    contexts = [build_context(uid, syntaxes) for uid in SR_CLASS_UIDS.values()]
     try:
-        with association(destination, calling_ae_title, contexts, timeout_s) as assoc:
+        with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
             taken = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
     except _NothingTaken:
         taken = set()
     return next((name for name, uid in SR_CLASS_UIDS.items() if uid in taken), "enhanced")
 
 
-def _contexts_for(objects: Sequence[Outgoing]) -> list[PresentationContext]:
-    """One context a class and transfer syntax; what is not compressed is offered in implicit VR, too."""
+def _contexts_for(destination: Destination, objects: Sequence[Outgoing]) -> list[PresentationContext]:
+    """One context a class and transfer syntax, so that the peer takes as many as it can."""
     wanted: dict[tuple[str, str], PresentationContext] = {}
     for one in objects:
-        for syntax in _syntaxes(one):
+        for syntax in _syntaxes(one, destination):
             wanted[one.sop_class_uid, syntax] = build_context(one.sop_class_uid, syntax)
     return list(wanted.values())
 
 
-def _syntaxes(one: Outgoing) -> tuple[str, ...]:
-    plain = not UID(one.transfer_syntax_uid).is_compressed
-    return (one.transfer_syntax_uid, str(ImplicitVRLittleEndian)) if plain else (one.transfer_syntax_uid,)
+def _syntaxes(one: Outgoing, destination: Destination) -> tuple[str, ...]:
+    has_pixels = one.sop_class_uid == str(SecondaryCaptureImageStorage)
+    return offered_syntaxes(destination, one.transfer_syntax_uid, has_pixels)
 
 
 @contextmanager
-def association(
-    destination: Destination,
-    calling_ae_title: str,
-    contexts: list[PresentationContext],
-    timeout_s: float,
-    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
-    handlers: Sequence[tuple[evt.EventType, object]] = (),
+def _association(
+    destination: Destination, calling_ae_title: str, contexts: list[PresentationContext], timeout_s: float
 ) -> Iterator[Association]:
-    """An association for the time of a `with`, released at its end. Raises PeerAway."""
     _config.LOG_HANDLER_LEVEL = "none"
     # Stored bytes leave as they are, without being decoded first
     _config.STORE_SEND_CHUNKED_DATASET = True
-    sender = _Sender(calling_ae_title, timeout_s)
+    sender = _Sender(destination.calling_ae_title or calling_ae_title, timeout_s)
+    tls = (client_context(destination), destination.tls_server_name or destination.host) if destination.tls else None
     where = f"{destination.ae_title}@{destination.host}:{destination.port}"
     try:
         assoc = sender.associate(
-            destination.host,
-            destination.port,
-            contexts,
-            destination.ae_title,
-            max_pdu=MAX_PDU_BYTES,
-            ext_neg=list(roles),
-            evt_handlers=list(handlers),
+            destination.host, destination.port, contexts, destination.ae_title, max_pdu=MAX_PDU_BYTES, tls_args=tls
         )
     except OSError as error:
         raise PeerAway(f"{where}: {error.strerror or type(error).__name__}") from error
     if not assoc.is_established:
         if _takes_nothing(assoc):
             raise _NothingTaken(f"{where}: takes none of the classes that were offered")
-        raise PeerAway(f"{where}: {_why_not(assoc)}")
+        why = (why_no_handshake(destination, timeout_s) if destination.tls else "") or _why_not(assoc)
+        raise PeerAway(f"{where}: {why}")
     try:
         yield assoc
     finally:
@@ -181,14 +172,12 @@ def _why_not(assoc: Association) -> str:
     if assoc.is_rejected:
         answer = assoc.acceptor.primitive
         return f"association rejected ({answer.result_str}: {answer.reason_str})"
-    if not getattr(assoc.dul.socket, "reached", False):
-        return "nobody answers there (not running, another port, or no way through)"
     if assoc.is_aborted:
         return "association aborted"
     return "no connection"
 
 
-def _send_one(assoc: Association, one: Outgoing) -> SendOutcome:
+def _send_one(assoc: Association, one: Outgoing, destination: Destination) -> SendOutcome:
     if not assoc.is_established:
         return SendOutcome(None, Verdict.RETRY, "the association ended early")
     accepted = {
@@ -200,17 +189,17 @@ def _send_one(assoc: Association, one: Outgoing) -> SendOutcome:
         return SendOutcome(None, Verdict.FAILED, _not_taken(one))
     try:
         with _as_file(one) as path:
-            answer = assoc.send_c_store(path if one.transfer_syntax_uid in accepted else dcmread(path))
+            syntax = next(each for each in _syntaxes(one, destination) if each in accepted)
+            answer = assoc.send_c_store(path if syntax == one.transfer_syntax_uid else transcoded(path, syntax))
     except (OSError, RuntimeError) as error:
         return SendOutcome(None, Verdict.RETRY, f"sending broke off ({type(error).__name__})")
-    message_done(assoc)
+    _message_done(assoc)
     if "Status" not in answer:
         return SendOutcome(None, Verdict.RETRY, "no answer came")
     return _judge(int(answer.Status))
 
 
-def message_done(assoc: Association) -> None:
-    """Free the bytes of the message that was dealt with."""
+def _message_done(assoc: Association) -> None:
     bounded = assoc.dul.socket
     if isinstance(bounded, BoundedSocket):
         bounded.message_done()

@@ -12,6 +12,10 @@ TRACKING = "ECG classification"
 NOT_VERIFIED = NOTICE
 DEIDENTIFICATION_NOT_STATED = "not stated by the source"
 IMAGE_COMMENT = "AI result, not verified by a physician"
+AI_RESULT = "AI result"
+CANNOT_BE_JUDGED = "cannot be judged"
+MOST_INFLUENCE = "most influence"
+ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 COLOUR_BAR = ("low", "influence on the result", "high")
 
 LABEL_TEXTS: dict[Label, str] = {

@@ -29,6 +29,7 @@ def result_uid(
         model.calibration_version,
         sorted(model.thresholds.items()),
         TEMPLATE_VERSION,
-        context.sr_title,
+        context.codes.fingerprint,
+        context.heatmap_strength,
         sop_class,
     )

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.settings import NESTED, PREFIX, Settings  # noqa: E402
+from core.settings import NESTED, PREFIX, CodeUse, Settings  # noqa: E402
 
 HEAD = """# Settings
 
@@ -20,6 +20,28 @@ Each can be given in the environment (`ECG_NODE_LISTEN_PORT=11112`), in a file w
 `ECG_NODE_CONFIG` names (`listen_port = 11112`). The environment is stronger than the TOML file. An unknown or
 impossible setting is refused at start, by name. This page is made by `python docs/make_settings.py`.
 """
+
+
+# What stands in place of `main` where that is not free
+USES = {"[codes.main]": get_args(CodeUse)}
+RULES = {
+    "when": """
+All that a rule sets must hold; one rule that holds is enough. What `send` says in the rules that hold adds up. This
+destination gets the SR of every likely infarction from two carts, and everything of stress tests:
+
+```toml
+[[destinations.cardiology.when]]
+calling_ae_titles = ["CART1", "ER*"]
+probability = { myocardial_infarction = 0.4 }
+send = "sr"
+
+[[destinations.cardiology.when]]
+study_descriptions = ["*stress*", "*treadmill*"]
+```
+
+An impossible rule is refused at start, by name: probabilities that cannot hold together, a label that there is not, an
+AE title that no caller has, a heat map of what cannot be judged."""
+}
 
 
 def settings_page() -> str:
@@ -32,8 +54,12 @@ def settings_page() -> str:
         if inner is not None:
             nested.append((name, inner))
     for name, inner in nested:
-        lines += [f"\n## `{name}`", _example(name, inner), "| key | default | what |", "|---|---|---|"]
-        lines += [f"| `{key}` | {_default(field)} | {field.description} |" for key, field in inner.model_fields.items()]
+        lines += [f"\n## `{name}`", _example(f"[{name}.main]", inner), *_keys(inner)]
+        for key, field in inner.model_fields.items():
+            deeper = _inner(field)
+            if deeper is not None:
+                heading = f"[[{name}.main.{key}]]"
+                lines += [f"\n### `{name}`: `{key}`", _example(heading, deeper), *_keys(deeper), RULES.get(key, "")]
     return "\n".join(lines) + "\n"
 
 
@@ -57,9 +83,15 @@ def _inner(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _example(name: str, inner: type[BaseModel]) -> str:
-    keys = "\n".join(f"{key} = ..." for key, field in inner.model_fields.items() if field.is_required())
-    return f"\nIn TOML, with a name of your own in place of `main`:\n```toml\n[{name}.main]\n{keys}\n```\n"
+def _keys(inner: type[BaseModel]) -> list[str]:
+    rows = [f"| `{key}` | {_default(field)} | {field.description} |" for key, field in inner.model_fields.items()]
+    return ["| key | default | what |", "|---|---|---|", *rows]
+
+
+def _example(heading: str, inner: type[BaseModel]) -> str:
+    keys = "".join(f"{key} = ...\n" for key, field in inner.model_fields.items() if field.is_required())
+    use = next((f", which is one of {', '.join(map(repr, uses))}" for uses in [USES.get(heading)] if uses), "")
+    return f"\nIn TOML, with a name of your own in place of `main`{use}:\n```toml\n{heading}\n{keys}```\n"
 
 
 def _plain(field: FieldInfo) -> str:

@@ -38,6 +38,9 @@ class ClaimedJob:
     sop_class_uid: str
     association_id: str
     received_at: datetime
+    calling_ae_title: str = ""
+    modality: str = ""
+    study_description: str = ""
 
 
 def claim_jobs(database: Database, owner: str, limit: int, lease_s: float, max_attempts: int) -> list[ClaimedJob]:
@@ -122,6 +125,9 @@ def _claimed(job: Job, instance: Instance) -> ClaimedJob:
         sop_class_uid=instance.sop_class_uid,
         association_id=instance.association_id,
         received_at=instance.received_at,
+        calling_ae_title=instance.calling_ae_title,
+        modality=instance.modality,
+        study_description=instance.study_description,
     )
 
 

@@ -2,16 +2,17 @@
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
 
-from core.back_off import back_off_s
-from core.errors import DatabaseAway, PeerAway, StorageFull
+from core.errors import BadSettings, DatabaseAway, PeerAway, StorageFull
 from core.files import sha256_of
 from core.settings import Destination, Settings
 from dicom_node.scu import Outgoing, SendOutcome, Verdict, offered_sr_class, send
+from dicom_node.tls import client_context
+from dicom_node.transcoding import missing_encoder
 from records.database import Database
 from records.deliveries import (
     LostTurn,
@@ -33,6 +34,20 @@ from worker.files import result_path
 _log = structlog.get_logger(__name__)
 _TOGETHER = 20  # reports that share an association
 _LOST = "the result's file is gone from the data folder or was changed there; restore it from a backup, then retry"
+
+
+def need_usable(settings: Settings) -> None:
+    """Every certificate file can be read and every encoding written. Raises BadSettings naming the destination."""
+    for name, destination in settings.destinations.items():
+        try:
+            if destination.tls:
+                client_context(destination)
+        except BadSettings as error:
+            raise BadSettings(f"destinations.{name}.{error}") from error
+        if missing := missing_encoder(destination):
+            raise BadSettings(
+                f"destinations.{name}.transfer_syntax: {missing} cannot be written here; install ecg-node[worker]"
+            )
 
 
 def serve_destination(name: str, destination: Destination, settings: Settings, database: Database) -> int:
@@ -155,3 +170,12 @@ def _stay_away(turn: Turn, why: str, tried: Sequence[PendingDelivery], settings:
     delay_s = back_off_s(turn.failures, settings, random.random)
     _log.warning("destination_away", destination=turn.destination, why=why, delay_s=round(delay_s, 1))
     record_away(database, turn, why, delay_s, tried)
+
+
+def back_off_s(failures: int, settings: Settings, chance: Callable[[], float]) -> float:
+    """Seconds to wait after `failures` earlier ones: doubling up to the most, the upper half of it by chance.
+
+    The chance keeps several senders from knocking at the same moment at a PACS that just came back.
+    """
+    full = min(settings.retry_most_s, settings.retry_first_s * 2.0 ** min(failures, 32))
+    return full * (0.5 + chance() / 2)

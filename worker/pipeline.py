@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.states import JobState, Reason, ReportKind
 from core.values import Box, Judgement, ModelIdentity, Picture
 from core.version import code_version
+from dicom_node.codes import report_codes
 from dicom_node.headers import SourceHeader, read_source
 from dicom_node.heatmap import build_heatmap, heat_png, picture_png, thumbnail_png
 from dicom_node.report import BuiltObject, FrameFinding, ReportContext, build_sr
@@ -22,7 +23,7 @@ from records.jobs import ClaimedJob, renew_lease
 from records.results import Answer, FrameResult, Route, StoredReport, record_answer
 from worker.decoder import Decoder
 from worker.files import save_result
-from worker.routes import SR_CLASSES, find_routes
+from worker.routes import SR_CLASSES, Subject, choose_routes, find_routes
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
@@ -58,8 +59,15 @@ def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
     for one in prepared:
         mine = [next(judgements) for _ in one.pictures]
         renew_lease(tools.database, one.job, tools.settings.lease_s)
-        answer = _answer(one, mine, {"decode": one.decode_ms, "classify_batch": classify_ms}, routes, tools)
-        record_answer(tools.database, one.job, answer, routes)
+        taken = choose_routes(routes, tools.settings, _subject(one, mine))
+        answer = _answer(one, mine, {"decode": one.decode_ms, "classify_batch": classify_ms}, taken, tools)
+        record_answer(tools.database, one.job, answer, taken)
+
+
+def _subject(prepared: Prepared, judgements: Sequence[Judgement]) -> Subject:
+    job = prepared.job
+    said = tuple(judgement for _picture, judgement in _frames(prepared, judgements)[0])
+    return Subject(job.calling_ae_title, job.modality, job.study_description, said)
 
 
 def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
@@ -127,7 +135,8 @@ def _report_context(prepared: Prepared, tools: Tools) -> ReportContext:
         software_version=code_version(),
         content_sha256=prepared.job.content_sha256,
         when=datetime.now(UTC).replace(microsecond=0),
-        sr_title=settings.sr_title,
+        codes=report_codes(settings),
+        heatmap_strength=settings.heatmap_strength,
         channels=prepared.channels,
     )
 

@@ -52,8 +52,9 @@ def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_
 
 def run_sender(settings: Settings) -> None:
     """Deliver reports and raise alerts until SIGTERM, each destination and each receiver in a thread of its own."""
-    from worker.delivery import serve_destination
+    from worker.delivery import need_usable, serve_destination
 
+    need_usable(settings)
     database = _open(settings)
     every_s = min(settings.reconcile_s, settings.retry_first_s)
     rounds = [
@@ -63,25 +64,10 @@ def run_sender(settings: Settings) -> None:
             every_s,
         )
         for name, to in settings.destinations.items()
+        if not to.paused
     ]
-    rounds += _commitment_rounds(settings, database, every_s)
     rounds += _alert_rounds(settings, database, every_s)
     _run("send", rounds, settings, database, [DELIVERY_QUEUE])
-
-
-def _commitment_rounds(settings: Settings, database: Database, every_s: float) -> list[Rounds]:
-    from worker.commitment import asking_round, telling_round
-
-    asking = [
-        Rounds(
-            f"commitment-{name}",
-            lambda name=name, to=to: asking_round(name, to, settings, database),  # type: ignore[misc]
-            every_s,
-        )
-        for name, to in settings.destinations.items()
-        if to.commitment
-    ]
-    return [*asking, Rounds("commitment-callers", lambda: telling_round(settings, database), every_s)]
 
 
 def _alert_rounds(settings: Settings, database: Database, every_s: float) -> list[Rounds]:

@@ -35,7 +35,9 @@ def run(database: Database, make_settings: Callable[..., Settings], database_url
     record_refused(database, turn, heat, 0xA900, "the peer refused it (0xa900)")
     record_away(database, turn, "connection refused", 600, [sr])
     return Commands(
-        data_dir=make_settings().data_dir, database_url=database_url, destinations={"main": PACS, "spare": PACS}
+        data_dir=make_settings().data_dir,
+        database_url=database_url,
+        destinations={"main": PACS, "spare": PACS | {"ae_title": "SPARE"}},
     )
 
 

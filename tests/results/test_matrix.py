@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.values import LABELS, Label
-from dicom_node.codes import OVERALL_FINDING
+from dicom_node.codes import IMAGING_MEASUREMENT_REPORT, OVERALL_FINDING, ReportCodes
 from dicom_node.heatmap import build_heatmap
 from dicom_node.objects import BuiltObject, ReportContext
 from dicom_node.report import build_sr
@@ -32,8 +32,8 @@ ANSWERS: tuple[Label | None, ...] = (*LABELS, None)
 
 
 def _context(kind: str, **changes: object) -> ReportContext:
-    channels = {"12lead": tuple(range(1, 13)), "general": (1, 3)}.get(kind, ())
-    return context(waveform_group=1 if channels else None, channels=channels, **changes)
+    read = {"12lead": [(1, channel) for channel in range(1, 13)], "general": [(1, 1), (1, 3)]}
+    return context(channels=tuple(read.get(kind, [])), **changes)
 
 
 def _built(
@@ -95,7 +95,7 @@ def test_every_name_label_and_class_of_a_source_is_valid(tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("what", SLICE, ids=lambda what: "-".join(map(str, what)))
 def test_the_template_is_found_under_the_title_of_strict_consumers(tmp_path: Path, what: tuple[object, ...]) -> None:
-    report, _heatmaps = _built(tmp_path, *what, sr_title="imaging_measurement_report")  # type: ignore[arg-type]
+    report, _heatmaps = _built(tmp_path, *what, codes=ReportCodes(title=IMAGING_MEASUREMENT_REPORT))  # type: ignore[arg-type]
     path = tmp_path / "sr.dcm"
     path.write_bytes(report.content)
     found = pixelmed(path)

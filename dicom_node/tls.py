@@ -1,0 +1,58 @@
+"""TLS towards a PACS: the BCP 195 profile. PS3.15 B.12, RFC 9325."""
+
+import socket
+import ssl
+
+from core.destinations import Destination
+from core.errors import BadSettings
+
+# RFC 9325 4.2: forward secrecy and authenticated encryption; TLS 1.3 has nothing else
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def client_context(destination: Destination) -> ssl.SSLContext:
+    """How the PACS is checked, and how we show who we are. Raises BadSettings naming the file that is at fault."""
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    if destination.tls_ca_file:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks host name and certificate
+        try:
+            context.load_verify_locations(destination.tls_ca_file)
+        except OSError as error:
+            raise BadSettings(f"tls_ca_file: {destination.tls_ca_file}: {_why(error)}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    if destination.tls_certificate_file and destination.tls_key_file:
+        try:
+            context.load_cert_chain(destination.tls_certificate_file, destination.tls_key_file, _no_password)
+        except OSError as error:
+            files = f"{destination.tls_certificate_file}, {destination.tls_key_file}"
+            raise BadSettings(f"tls_certificate_file, tls_key_file: {files}: {_why(error)}") from error
+    return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask on the terminal; an empty one makes it say that the key is locked."""
+    return ""
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"not usable ({error.reason or 'no certificate or key in PEM'})"
+    return error.strerror or type(error).__name__
+
+
+def why_no_handshake(destination: Destination, timeout_s: float) -> str:
+    """What stands in the way of TLS, in words for an administrator; empty when nothing does."""
+    name = destination.tls_server_name or destination.host
+    try:
+        with socket.create_connection((destination.host, destination.port), timeout=timeout_s) as plain:
+            client_context(destination).wrap_socket(plain, server_hostname=name).close()
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate does not hold: {error.verify_message}"
+    except ssl.SSLError as error:
+        return f"no TLS: {error.reason or 'the handshake failed'}"
+    except TimeoutError:
+        return "no TLS: nothing answered the handshake"
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
