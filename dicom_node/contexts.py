@@ -21,7 +21,9 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import Verification, register_uid
 
+from core.errors import NotDiagnostic
 from core.settings import Settings
+from core.states import Reason
 
 
 class ObjectKind(StrEnum):
@@ -80,6 +82,14 @@ def kind_of(sop_class_uid: str) -> ObjectKind | None:
     """What objects of a class become; None for a class that a site added to be kept only."""
     known = STORAGE_CLASSES.get(sop_class_uid)
     return known[1] if known else None
+
+
+def need_judged_class(sop_class_uid: str) -> None:
+    """Raise NotDiagnostic for a class whose objects are kept and never judged."""
+    if sop_class_uid in RETIRED_CLASSES:
+        raise NotDiagnostic(Reason.RETIRED_CLASS, "objects of this class are kept, not judged")
+    if sop_class_uid not in STORAGE_CLASSES:
+        raise NotDiagnostic(Reason.NOT_AN_ECG, "objects of this class are kept, not judged")
 
 
 def storage_classes(settings: Settings) -> tuple[str, ...]:

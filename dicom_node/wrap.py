@@ -10,9 +10,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pynetdicom.dsutils import split_dataset
 
 from core.errors import Rejected
 from dicom_node.scu import Outgoing
+from dicom_node.spool import PREAMBLE, file_meta
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
@@ -25,15 +27,23 @@ def outgoing_of(file: Path, *, patient_id: str = "", patient_name: str = "") -> 
     """A DICOM file as it is, or a new object around another file. Raises Rejected when it is neither."""
     try:
         header = dcmread(file, stop_before_pixels=True)
-        return Outgoing(
-            str(header.SOPClassUID), str(header.SOPInstanceUID), str(header.file_meta.TransferSyntaxUID), path=file
-        )
+        return _as_it_is(file, header)
     except InvalidDicomError:
         return _outgoing(wrap(file.read_bytes(), file.name, patient_id=patient_id, patient_name=patient_name))
     except OSError as error:
         raise Rejected(f"{file}: {error.strerror}") from error
     except AttributeError as error:
         raise Rejected(f"{file}: a DICOM file without SOP class, SOP instance UID or transfer syntax") from error
+
+
+def _as_it_is(file: Path, header: Dataset) -> Outgoing:
+    """A DICOM file, under a new file meta where the old one names another object than the data set."""
+    meta = header.file_meta
+    uids = str(header.SOPClassUID), str(header.SOPInstanceUID), str(meta.TransferSyntaxUID)
+    if (meta.get("MediaStorageSOPClassUID"), meta.get("MediaStorageSOPInstanceUID")) == uids[:2]:
+        return Outgoing(*uids, path=file)
+    _, offset = split_dataset(file)
+    return Outgoing(*uids, content=PREAMBLE + file_meta(*uids) + file.read_bytes()[offset:])
 
 
 def wrap(content: bytes, name: str, *, patient_id: str = "", patient_name: str = "") -> Dataset:

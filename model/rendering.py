@@ -65,6 +65,27 @@ def draw_sheet(signal: Signal, style: SheetStyle = STANDARD_SHEET) -> Picture:
     return Picture(drawing.pixels(), leads=tuple(drawing.boxes))
 
 
+def draw_standard_sheet(signal: Signal) -> Picture:
+    """The standard sheet, with as much paper around it as the tallest waves of its outer rows need."""
+    style = STANDARD_SHEET
+    return draw_sheet(signal, replace(style, margin_mm=max(style.margin_mm, _room_mm(signal, style))))
+
+
+def _room_mm(signal: Signal, style: SheetStyle) -> float:
+    """How far waves reach over the outermost rows, in mm of paper."""
+    columns, rate = _COLUMNS[style.layout], signal.sampling_rate_hz
+    share, last = style.seconds / len(columns), len(columns[0]) + len(style.rhythm) - 1
+    strips = [(row, n * share, share, lead) for n, leads in enumerate(columns) for row, lead in enumerate(leads)]
+    strips += [(len(columns[0]) + n, 0.0, style.seconds, lead) for n, lead in enumerate(style.rhythm)]
+    room = 0.0
+    for row, begin_s, seconds, lead in strips:
+        values = signal.leads.get(lead, np.zeros(0, np.float32))
+        part = np.nan_to_num(values[round(begin_s * rate) : round((begin_s + seconds) * rate)]) * style.gain_mm_per_mv
+        above, below = (row + 0.5) * style.row_mm, (last - row + 0.5) * style.row_mm
+        room = max(room, part.max(initial=0.0) - above, -part.min(initial=0.0) - below)
+    return room + 1.0 if room else 0.0
+
+
 class _Drawing:
     def __init__(self, signal: Signal, style: SheetStyle) -> None:
         self._signal = signal

@@ -15,7 +15,7 @@ from core.states import Reason
 from core.values import Signal
 from dicom_node.ecg_object import Kind, Limits
 from dicom_node.image import read_ecg
-from model.rendering import draw_sheet
+from model.rendering import draw_standard_sheet
 from worker.decoder_wire import Decoded, receive_message, send_decoded, send_message
 
 
@@ -77,7 +77,7 @@ def _decode(path: Path, limits: Limits) -> Decoded:
     found = read_ecg(path, limits)
     pictures = found.pictures
     if found.kind is Kind.WAVEFORM and found.signal is not None:
-        pictures = (draw_sheet(centred(found.signal)),)
+        pictures = (draw_standard_sheet(centred(found.signal)),)
     return Decoded(found.kind, pictures, found.left_out, found.channels)
 
 

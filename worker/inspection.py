@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.errors import NotDiagnostic, Rejected
 from core.settings import Settings
 from core.values import Picture
+from dicom_node.contexts import need_judged_class
 from dicom_node.description import ObjectFacts, describe
 from dicom_node.wrap import outgoing_of
 from model.card import read_card, shipped_model_dir
@@ -51,6 +52,8 @@ def inspect_file(file: Path, settings: Settings) -> Inspection:
     with _as_object(file) as (path, wrapped), Decoder(settings) as decoder:
         facts = _facts(path, settings)
         try:
+            if facts is not None:
+                need_judged_class(facts.sop_class_uid)
             decoded = decoder.pictures_of(path)
         except NotDiagnostic as error:
             return Inspection(wrapped, facts, None, str(error), ())

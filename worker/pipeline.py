@@ -14,6 +14,7 @@ from core.states import JobState, Reason, ReportKind
 from core.values import Box, Judgement, ModelIdentity, Picture
 from core.version import code_version
 from dicom_node.codes import report_codes
+from dicom_node.contexts import need_judged_class
 from dicom_node.headers import SourceHeader, read_source
 from dicom_node.heatmap import build_heatmap, heat_png, picture_png, thumbnail_png
 from dicom_node.report import BuiltObject, FrameFinding, ReportContext, build_sr
@@ -75,6 +76,7 @@ def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
     path = tools.settings.data_dir / job.path
     began = time.perf_counter()
     try:
+        need_judged_class(job.sop_class_uid)
         _need_unchanged(path, job.file_sha256)
         decoded = tools.decoder.pictures_of(path)
         return Prepared(job, decoded.pictures, None, (time.perf_counter() - began) * 1000, decoded.channels)

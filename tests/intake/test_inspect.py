@@ -15,7 +15,7 @@ from core.settings import PREFIX
 from dicom_node.ecg_object import Limits
 from dicom_node.image import read_ecg
 from model.preprocessing import prepare
-from model.rendering import draw_sheet
+from model.rendering import draw_standard_sheet
 from tests.conftest import ROOT
 from tests.intake.image_objects import Format, build_image, ecg_like, save
 from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
@@ -69,7 +69,7 @@ def test_a_waveform_is_told_with_its_groups_and_the_picture_that_would_be_judged
     assert [one["refusal"] for one in found["pictures"]] == [""]
     signal = read_ecg(waveform, Limits()).signal
     assert signal is not None
-    drawn = draw_sheet(centred(signal)).rgb
+    drawn = draw_standard_sheet(centred(signal)).rgb
     np.testing.assert_array_equal(np.asarray(Image.open(sheet)), drawn)
     seen = np.asarray(Image.open(given))
     np.testing.assert_array_equal(seen, prepare(drawn, *seen.shape[:2]).pixels)
@@ -121,7 +121,9 @@ def test_what_the_listener_would_answer_is_told(tmp_path: Path) -> None:
     dataset = build_image(grey, ecg_like(grey))
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
     ct = save(dataset, tmp_path / "ct.dcm")
-    assert _found(ct, tmp_path)["object"]["refused"] == "no storage on this context (0x0122)"
+    found = _found(ct, tmp_path)
+    assert found["object"]["refused"] == "no storage on this context (0x0122)"
+    assert found["refusal"] == "not_an_ecg: objects of this class are kept, not judged"
     whole = save(build_image(grey, ecg_like(grey)), tmp_path / "whole.dcm").read_bytes()
     cut = tmp_path / "cut.dcm"
     cut.write_bytes(whole[:-100])

@@ -1,0 +1,208 @@
+"""Every file of the real data, and those that come with pydicom, pushed through a running node: each ends as it should.
+
+Whether a readable ECG gets a label or is called uncertain is the network's to say and changes with its release; what
+may never be judged does not.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pydicom.data
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+from sqlalchemy import select
+
+from core.errors import Rejected
+from core.files import result_name
+from core.states import JobState, Reason
+from core.values import Label
+from dicom_node.contexts import STORAGE_CLASSES
+from dicom_node.scu import Outgoing, Verdict
+from dicom_node.wrap import outgoing_of
+from records.queries import EcgSummary
+from records.tables import Disposition, Instance, Report
+from tests.conftest import DATA, need_data
+from tests.node import Node, running_node
+
+JUDGED = "judged"
+# Photographs of a gate's making: it may refuse some as unreadable, but not many
+GATED = frozenset({Reason.NOT_AN_ECG, Reason.UNREADABLE, Reason.TOO_FEW_LEADS, Reason.UPSIDE_DOWN})
+LEAST_PHOTOS_JUDGED = 27
+REAL: Mapping[str, str | Reason] = {
+    "dicom/12lead-eli250-1000hz.dcm": JUDGED,
+    "dicom/12lead-eli250-500hz.dcm": JUDGED,
+    "dicom/general-ecg-muse.dcm": JUDGED,
+    "dicom/general-ecg-synthetic.dcm": JUDGED,
+    "dicom/hemodynamic-12lead-240hz.dcm": JUDGED,
+    "dicom/anonymous_ecg_3x4.png": JUDGED,
+    "dicom/anonymous_ecg_3x4_1.pdf": JUDGED,
+    "dicom/edge-1channel.dcm": Reason.TOO_FEW_LEADS,
+    "negatives/encapsulated-pdf-generic.dcm": Reason.BLANK,
+    "negatives/encapsulated-pdf-not-ecg.dcm": Reason.NOT_AN_ECG,
+    "pages/abnormal_heartbeat/HB(118).jpg": JUDGED,
+    "pages/abnormal_heartbeat/HB(93).jpg": JUDGED,
+    "pages/abnormal_heartbeat/HB(94).jpg": JUDGED,
+    "pages/history_of_mi/PMI(10).jpg": JUDGED,
+    "pages/history_of_mi/PMI(25).jpg": JUDGED,
+    "pages/history_of_mi/PMI(63).jpg": JUDGED,
+    "pages/myocardial_infarction/MI(18).jpg": JUDGED,
+    "pages/myocardial_infarction/MI(29).jpg": JUDGED,
+    "pages/myocardial_infarction/MI(8).jpg": JUDGED,
+    "pages/normal/Normal(119).jpg": JUDGED,
+    "pages/normal/Normal(31).jpg": JUDGED,
+    "pages/normal/Normal(66).jpg": JUDGED,
+}
+# Two files of one UID: the second would rightly be kept as a conflict
+NEW_UID = frozenset({"dicom/edge-1channel.dcm"})
+PHOTOS = sorted(path.name for path in (DATA / "photos").glob("*.jpg"))
+
+SAMPLES = Path(pydicom.data.__file__).parent
+WHEEL = sorted(
+    path
+    for folder in ("test_files", "charset_files")
+    for path in (SAMPLES / folder).rglob("*")
+    if path.is_file() and path.suffix not in (".py", ".pyc")
+)
+NOT_PUSHED = "no DICOM file, and none that can be wrapped"
+# How some of them end; every other one must end in one of these ways, too
+OF_WHEEL: Mapping[str, str] = {
+    "waveform_ecg.dcm": JUDGED,
+    "CT_small.dcm": Reason.NOT_AN_ECG,  # a class that this site keeps, without having it judged
+    "SC_rgb_rle_2frame.dcm": Reason.BLANK,
+    "test-SR.dcm": Reason.NOT_AN_ECG,
+    "MR_truncated.dcm": "refused 0xc001",
+    "JPEGLSNearLossless_08.dcm": "refused 0xc003",  # without the UIDs of study and series
+    "SC_rgb_jpeg.dcm": "refused 0xc000",
+    "no_meta.dcm": NOT_PUSHED,
+    "zipMR.gz": NOT_PUSHED,
+}
+LESS_OFTEN = pytest.mark.faults
+ENDED_S = 400.0  # fifty ECGs wait in the queue before the last one
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    kept = json.dumps(sorted(_classes_of_wheel() - set(STORAGE_CLASSES)))
+    with running_node(tmp_path_factory.mktemp("node"), "work", "listen", more_storage_classes=kept) as running:
+        yield running
+
+
+def _classes_of_wheel() -> set[str]:
+    return {one.sop_class_uid for path in WHEEL if (one := _outgoing(path)) and one.sop_class_uid}
+
+
+def _outgoing(path: Path) -> Outgoing | None:
+    try:
+        return outgoing_of(path)
+    except Rejected:
+        return None
+
+
+@pytest.fixture(scope="module")
+def pushed(node: Node, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """All real files, sent on one association before the first answer is waited for; SOP instance UIDs by name."""
+    names = [name for name in (*REAL, *(f"photos/{photo}" for photo in PHOTOS)) if (DATA / name).exists()]
+    objects = {
+        name: outgoing_of(_with_new_uid(name, tmp_path_factory) if name in NEW_UID else DATA / name) for name in names
+    }
+    outcomes = node.push(objects.values())
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED] * len(names)
+    return {name: one.sop_instance_uid for name, one in objects.items()}
+
+
+def _with_new_uid(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dataset = dcmread(DATA / name)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    path = tmp_path_factory.mktemp("changed") / "object.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _end(summary: EcgSummary) -> str | Reason:
+    """`JUDGED` for a label or honest uncertainty, else the coded reason."""
+    if summary.state is JobState.DONE:
+        assert all(label in set(Label) for label in summary.labels)
+        return JUDGED
+    assert (summary.state, summary.labels) == (JobState.NOT_DIAGNOSTIC, (None,) * len(summary.labels))
+    reason = Reason((summary.reason or "").split(":")[0])
+    return JUDGED if reason is Reason.UNCERTAIN else reason
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_file_ends_as_it_should(name: str, node: Node, pushed: Mapping[str, str]) -> None:
+    need_data(name)
+    assert _end(node.wait_ended(pushed[name], ENDED_S)) == REAL[name]
+
+
+def test_photographs_of_ecgs_are_judged_or_refused_by_the_gate(node: Node, pushed: Mapping[str, str]) -> None:
+    need_data("photos")
+    ends = [_end(node.wait_ended(pushed[f"photos/{photo}"], ENDED_S)) for photo in PHOTOS]
+    assert set(ends) <= {JUDGED, *GATED}
+    assert ends.count(JUDGED) >= LEAST_PHOTOS_JUDGED
+
+
+@LESS_OFTEN
+@pytest.mark.parametrize("name", [name for name in REAL if name.startswith("pages/") and "history" not in name])
+def test_a_page_is_never_given_another_label_than_its_own(name: str, node: Node, pushed: Mapping[str, str]) -> None:
+    """The network has seen these exams: a wrong label means that something is put together wrongly."""
+    need_data(name)
+    assert node.wait_ended(pushed[name], ENDED_S).labels[0] in (name.split("/")[1], None)
+
+
+def test_the_report_names_the_channels_that_were_read(node: Node, pushed: Mapping[str, str]) -> None:
+    need_data("dicom/12lead-eli250-500hz.dcm")
+    summary = node.wait_ended(pushed["dicom/12lead-eli250-500hz.dcm"], ENDED_S)
+    (report,) = [one for one in _reports(node, summary) if one.Modality == "SR"]
+    (referenced,) = _referenced_channels(report)
+    assert referenced == [number for channel in range(1, 13) for number in (1, channel)]
+
+
+def _reports(node: Node, summary: EcgSummary) -> list[Dataset]:
+    with node.database.reading() as session:
+        names = session.scalars(select(Report.sha256).where(Report.ecg_id == summary.ecg_id)).all()
+    return [dcmread(node.folder / result_name(name)) for name in names]
+
+
+def _referenced_channels(item: Dataset) -> list[list[int]]:
+    found = [
+        list(one.ReferencedWaveformChannels)
+        for one in item.get("ReferencedSOPSequence", [])
+        if "ReferencedWaveformChannels" in one
+    ]
+    return found + [one for child in item.get("ContentSequence", []) for one in _referenced_channels(child)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.name, marks=() if path.name in OF_WHEEL else LESS_OFTEN) for path in WHEEL],
+)
+def test_every_file_that_comes_with_pydicom_ends_in_a_named_state(path: Path, node: Node) -> None:
+    found = _end_of_wheel(path, node)
+    assert found in (OF_WHEEL.get(path.name, found), Disposition.CONFLICT, Disposition.OTHER_SYNTAX)
+    assert (
+        found in (NOT_PUSHED, Disposition.CONFLICT, Disposition.OTHER_SYNTAX, *Reason)
+        or found.startswith("refused")
+        or path.name == "waveform_ecg.dcm"
+    )
+
+
+def _end_of_wheel(path: Path, node: Node) -> str | Reason:
+    """Several of these files share a UID: all but the first are kept without being judged."""
+    one = _outgoing(path)
+    if one is None:
+        return NOT_PUSHED
+    (outcome,) = node.push([one])
+    if outcome.verdict is not Verdict.DELIVERED:
+        assert outcome.status is not None
+        return f"refused {outcome.status:#06x}"
+    with node.database.reading() as session:
+        rows = select(Instance).where(Instance.sop_instance_uid == one.sop_instance_uid).order_by(Instance.id.desc())
+        last = session.scalars(rows).first()
+        assert last is not None
+        if last.disposition != Disposition.ACCEPTED:
+            return last.disposition
+    return _end(node.wait_ended(one.sop_instance_uid, ENDED_S))
