@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     HttpUrl,
@@ -53,6 +54,14 @@ CodeUse = Literal[
 ]
 
 
+def _plain_hex(text: str) -> str:
+    return text.replace(":", "").lower()
+
+
+Fingerprint = Annotated[str, BeforeValidator(_plain_hex), StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class Caller(BaseModel):
     """A modality or PACS that may send to the node."""
 
@@ -60,6 +69,9 @@ class Caller(BaseModel):
 
     ae_titles: tuple[AeTitle, ...] = Field(description="Every calling AE title that this peer uses.")
     addresses: tuple[str, ...] = Field((), description="Addresses or networks it may call from; empty: any.")
+    certificates: tuple[Fingerprint, ...] = Field(
+        (), description="SHA-256 fingerprints of the TLS certificates that it shows; empty: any that the CA signed."
+    )
     stat: bool = Field(False, description="Everything from this peer is judged first.")
 
 
@@ -136,6 +148,14 @@ class Settings(BaseSettings):
     more_ae_titles: tuple[AeTitle, ...] = Field((), description="Further AE titles that the node answers to.")
     listen_host: str = Field("127.0.0.1", description="Address that the listener binds.")
     listen_port: int = Field(11112, ge=0, le=65535, description="Port that the listener binds; 0: any free one.")
+    listen_plain: bool = Field(
+        False, description="Receive DICOM without TLS on an address other than loopback, or beside TLS."
+    )
+    tls_port: int = Field(2762, ge=0, le=65535, description="Port of DICOM over TLS, where a certificate is set.")
+    tls_certificate_file: Path | None = Field(None, description="PEM certificate of the listener, with its chain.")
+    tls_key_file: Path | None = Field(None, description="PEM key of the listener's certificate.")
+    tls_ca_file: Path | None = Field(None, description="PEM certificates of the CAs that sign the callers' ones.")
+    tls_mutual: bool = Field(True, description="Callers over TLS must show a certificate that tls_ca_file vouches for.")
     callers: dict[str, Caller] = Field({}, description="Who may send, by a name of your own.")
     more_storage_classes: tuple[str, ...] = Field((), description="Further SOP class UIDs that are accepted and kept.")
     max_associations: int = Field(64, ge=1, description="Associations open at the same time.")
@@ -244,7 +264,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _demo_stays_on_loopback(self) -> "Settings":
-        if self.demo and self.listen_host not in {"127.0.0.1", "::1", "localhost"}:
+        if self.demo and self.listen_host not in LOOPBACK:
             raise ValueError("demo: open to every caller is possible on loopback only; set listen_host to 127.0.0.1")
         return self
 
@@ -253,7 +273,7 @@ class Settings(BaseSettings):
         if (self.console_tls_certificate is None) != (self.console_tls_key is None):
             raise ValueError("console_tls_certificate and console_tls_key: set both or none")
         safe = self.console_tls_certificate is not None or self.console_trusted_proxies
-        if self.console_host not in {"127.0.0.1", "::1", "localhost"} and not safe:
+        if self.console_host not in LOOPBACK and not safe:
             raise ValueError(
                 "console_host: patient data would cross the network unencrypted; set console_tls_certificate and "
                 "console_tls_key, or console_trusted_proxies where a proxy ends TLS, or bind 127.0.0.1"
@@ -269,6 +289,27 @@ class Settings(BaseSettings):
         if conflict:
             raise ValueError(f"destinations: {conflict}")
         return self
+
+    @model_validator(mode="after")
+    def _patient_data_crosses_the_network_as_was_said(self) -> "Settings":
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file: set both or none")
+        tls = self.tls_certificate_file is not None
+        if tls and self.tls_mutual and self.tls_ca_file is None:
+            raise ValueError("tls_ca_file: needed to check the callers' certificates; or set tls_mutual = false")
+        if not tls and any(caller.certificates for caller in self.callers.values()):
+            raise ValueError("callers: certificates are shown over TLS only; set tls_certificate_file and tls_key_file")
+        if not tls and self.listen_host not in LOOPBACK and not self.listen_plain:
+            raise ValueError(
+                "listen_host: DICOM would cross the network unencrypted; set tls_certificate_file and tls_key_file, "
+                "or listen_plain = true where the network itself is protected"
+            )
+        return self
+
+    @property
+    def serves_plain(self) -> bool:
+        """Whether the listener takes DICOM without TLS."""
+        return self.listen_plain or self.tls_certificate_file is None
 
     @property
     def ae_titles(self) -> tuple[str, ...]:

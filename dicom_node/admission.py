@@ -12,14 +12,19 @@ from dicom_node.statuses import (
 )
 
 
-def judge_caller(settings: Settings, calling: str, called: str, address: str) -> Rejection | None:
-    """The rejection for an association request, None when it is welcome. A demo is open to everyone on loopback."""
+def judge_caller(
+    settings: Settings, calling: str, called: str, address: str, certificate: str = ""
+) -> Rejection | None:
+    """The rejection for an association request, None when it is welcome. A demo is open to everyone on loopback.
+
+    `certificate` is the SHA-256 fingerprint of what the caller showed over TLS, empty where it showed nothing.
+    """
     if called not in settings.ae_titles:
         return CALLED_AE_TITLE_UNKNOWN
     if settings.demo:
         return None
     known = [caller for caller in settings.callers.values() if calling in caller.ae_titles]
-    if any(_may_call_from(caller, address) for caller in known):
+    if any(_may_call_from(caller, address) and _may_show(caller, certificate) for caller in known):
         return None
     return CALLING_AE_TITLE_UNKNOWN
 
@@ -34,6 +39,10 @@ def _may_call_from(caller: Caller, address: str) -> bool:
         return True
     peer = ipaddress.ip_address(address)
     return any(peer in ipaddress.ip_network(network, strict=False) for network in caller.addresses)
+
+
+def _may_show(caller: Caller, certificate: str) -> bool:
+    return not caller.certificates or certificate in caller.certificates
 
 
 class Places:

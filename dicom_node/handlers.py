@@ -16,6 +16,7 @@ from dicom_node.bounded_socket import BoundedSocket
 from dicom_node.guarded_machine import need_answerable
 from dicom_node.intake import Incoming, Intake, Refused
 from dicom_node.statuses import RefusedBecause, Rejection, Status
+from dicom_node.tls import fingerprint_of
 from records.database import Database
 from records.trail import record_event
 
@@ -49,8 +50,9 @@ class Handlers:
         setattr(assoc, _ID, secrets.token_hex(8))
         address = assoc.requestor.address
         request = assoc.requestor.primitive
+        certificate = fingerprint_of(assoc.dul.socket.socket)
         rejection = judge_caller(
-            self._settings, request.calling_ae_title.strip(), request.called_ae_title.strip(), address
+            self._settings, request.calling_ae_title.strip(), request.called_ae_title.strip(), address, certificate
         )
         rejection = rejection or self._places.take(address, assoc)
         if rejection:

@@ -2,7 +2,9 @@
 
 import resource
 import signal
+import ssl
 import threading
+from dataclasses import dataclass
 from types import FrameType
 
 import structlog
@@ -11,11 +13,13 @@ from pynetdicom import AE, _config
 from core.rounds import Rounds
 from core.settings import Settings
 from core.wakeup import Wakeup
+from dicom_node.admission import Budget
 from dicom_node.contexts import accepted_contexts
 from dicom_node.handlers import Handlers
 from dicom_node.intake import Intake
 from dicom_node.server import BoundedServer
 from dicom_node.sweep import SETTLED_S, Sweep
+from dicom_node.tls import server_context
 from records.database import Database, open_database
 from records.migrate import need_current_schema
 from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record_stopped
@@ -23,6 +27,19 @@ from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record
 _log = structlog.get_logger(__name__)
 _SWEEP_EVERY_S = SETTLED_S / 4
 _POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Where a listener listens; a port is None where it does not."""
+
+    host: str
+    plain_port: int | None
+    tls_port: int | None
+
+    def __str__(self) -> str:
+        plain = [f"{self.host}:{self.plain_port}"] if self.plain_port is not None else []
+        return ", ".join(plain + ([f"tls {self.host}:{self.tls_port}"] if self.tls_port is not None else []))
 
 
 class Listener:
@@ -33,10 +50,25 @@ class Listener:
         _config.LOG_HANDLER_LEVEL = "none"
         self._settings = settings
         self._handlers = Handlers(settings, database, Intake(settings, database, wakeup))
-        self._server: BoundedServer | None = None
+        self._budget = Budget(settings.max_bytes_in_flight)
+        self._servers: list[BoundedServer] = []
+        self.bound = Bound(settings.listen_host, None, None)
 
     def start(self) -> int:
-        """Bind and serve; the port. Raises OSError when the address is taken."""
+        """Bind and serve, plain or over TLS or both; the port, the plain one first.
+
+        Raises OSError when an address is taken, BadSettings for a certificate that cannot be used.
+        """
+        settings = self._settings
+        tls = server_context(settings) if settings.tls_certificate_file is not None else None
+        plain_port = self._serve(settings.listen_port, None) if settings.serves_plain else None
+        tls_port = self._serve(settings.tls_port, tls) if tls is not None else None
+        self.bound = Bound(settings.listen_host, plain_port, tls_port)
+        port = plain_port if plain_port is not None else tls_port
+        assert port is not None
+        return port
+
+    def _serve(self, port: int, tls: ssl.SSLContext | None) -> int:
         settings = self._settings
         ae = AE(settings.ae_title)
         ae.maximum_pdu_size = settings.max_pdu_bytes
@@ -45,28 +77,31 @@ class Listener:
         ae.network_timeout = settings.idle_timeout_s
         # Ours counts associations in all and by address; the library would count idle connections, too
         ae.maximum_associations = settings.max_associations * 10
-        self._server = ae.make_server(
-            (settings.listen_host, settings.listen_port),
+        server = ae.make_server(
+            (settings.listen_host, port),
             contexts=accepted_contexts(settings),
             evt_handlers=self._handlers.bindings(),
+            ssl_context=tls,
             server_class=BoundedServer,
             settings=settings,
+            budget=self._budget,
         )
-        ae._servers.append(self._server)
-        threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="accept", daemon=True).start()
-        return int(self._server.server_address[1])
+        ae._servers.append(server)
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="accept", daemon=True).start()
+        return int(server.server_address[1])
 
     def stop(self, deadline_s: float = 20.0) -> None:
         """Accept no more, let associations that are open finish, then end them."""
-        if self._server is None:
-            return
-        open_now = self._server.active_associations
-        self._server.shutdown()
+        open_now = [assoc for server in self._servers for assoc in server.active_associations]
+        for server in self._servers:
+            server.shutdown()
         for assoc in open_now:
             assoc.join(deadline_s / max(1, len(open_now)))
-        for assoc in self._server.active_associations:
-            assoc.abort()
-        self._server = None
+        for assoc in open_now:
+            if assoc.is_alive():
+                assoc.abort()
+        self._servers.clear()
 
 
 def run(settings: Settings) -> None:
@@ -83,15 +118,15 @@ def run(settings: Settings) -> None:
     need_current_schema(database)
     wakeup = Wakeup(settings)
     listener = Listener(settings, database, wakeup)
-    port = listener.start()
+    listener.start()
     helpers = [
         Rounds("listen-alive", SignsOfLife("listen", database), ALIVE_EVERY_S),
         Rounds("sweep", Sweep(settings.data_dir, database), _SWEEP_EVERY_S),
     ]
-    record_started(database, "listen", f"{settings.listen_host}:{port}")
+    record_started(database, "listen", str(listener.bound))
     for one in helpers:
         one.start()
-    _log.info("ready", process="listen", port=port, ae_titles=settings.ae_titles)
+    _log.info("ready", process="listen", address=str(listener.bound), ae_titles=settings.ae_titles)
     stop.wait()
     listener.stop()
     for one in helpers:

@@ -9,6 +9,7 @@ import socket
 import threading
 from typing import Any
 
+import structlog
 from pynetdicom import AE, transport
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
@@ -19,6 +20,7 @@ from dicom_node.bounded_socket import BoundedSocket
 from dicom_node.guarded_machine import guard
 from dicom_node.lobby import Lobby
 
+_log = structlog.get_logger(__name__)
 _SPARE_THREADS = 16  # above the limit of associations, so that the ones too many are told so
 
 
@@ -50,9 +52,9 @@ class BoundedServer(transport.ThreadedAssociationServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, ae: AE, *arguments: Any, settings: Settings, **named: Any) -> None:
+    def __init__(self, ae: AE, *arguments: Any, settings: Settings, budget: Budget | None = None, **named: Any) -> None:
         self.settings = settings
-        self.budget = Budget(settings.max_bytes_in_flight)
+        self.budget = budget or Budget(settings.max_bytes_in_flight)
         super().__init__(ae, *arguments, request_handler=BoundedHandler, **named)
         self.contexts = SharedContexts(self.contexts)
         self._lobby = Lobby(self._enter, self.ssl_context is not None, settings.association_timeout_s)
@@ -82,9 +84,18 @@ class BoundedServer(transport.ThreadedAssociationServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.ssl_context is not None:
-            request.settimeout(self.settings.association_timeout_s)
-            request = self.ssl_context.wrap_socket(request, server_side=True)
+            request = self._shake_hands(request, client_address)
         super().finish_request(request, client_address)
+
+    def _shake_hands(self, request: socket.socket, address: tuple[str, int]) -> socket.socket:
+        request.settimeout(self.settings.association_timeout_s)
+        assert self.ssl_context is not None
+        try:
+            return self.ssl_context.wrap_socket(request, server_side=True)
+        except OSError as error:
+            why = getattr(error, "reason", None) or type(error).__name__
+            _log.warning("tls_refused", peer_address=address[0], why=why)
+            raise
 
     def shutdown(self) -> None:
         self._lobby.stop()

@@ -1,10 +1,12 @@
-"""TLS towards a PACS: the BCP 195 profile. PS3.15 B.12, RFC 9325."""
+"""TLS towards a PACS and towards callers: the BCP 195 profile. PS3.15 B.12, RFC 9325."""
 
+import hashlib
 import socket
 import ssl
 
 from core.destinations import Destination
 from core.errors import BadSettings
+from core.settings import Settings
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption; TLS 1.3 has nothing else
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -28,6 +30,36 @@ def client_context(destination: Destination) -> ssl.SSLContext:
             files = f"{destination.tls_certificate_file}, {destination.tls_key_file}"
             raise BadSettings(f"tls_certificate_file, tls_key_file: {files}: {_why(error)}") from error
     return context
+
+
+def server_context(settings: Settings) -> ssl.SSLContext:
+    """How callers are checked, mutually unless a setting says otherwise. Raises BadSettings naming the file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    assert settings.tls_certificate_file is not None
+    try:
+        context.load_cert_chain(settings.tls_certificate_file, settings.tls_key_file, _no_password)
+    except OSError as error:
+        named = f"{settings.tls_certificate_file}, {settings.tls_key_file}"
+        raise BadSettings(f"tls_certificate_file, tls_key_file: {named}: {_why(error)}") from error
+    if settings.tls_mutual:
+        context.verify_mode = ssl.CERT_REQUIRED
+    if settings.tls_ca_file is not None:
+        try:
+            context.load_verify_locations(settings.tls_ca_file)
+        except OSError as error:
+            raise BadSettings(f"tls_ca_file: {settings.tls_ca_file}: {_why(error)}") from error
+        if not settings.tls_mutual:
+            context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def fingerprint_of(connection: object) -> str:
+    """SHA-256 of the certificate that the peer showed, as hexadecimal digits; empty where it showed none."""
+    shown = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    return hashlib.sha256(shown).hexdigest() if shown else ""
 
 
 def _no_password() -> str:

@@ -83,10 +83,10 @@ class Node:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def port(self, name: str = "listen") -> int:
-        """Port on which a listener of this node listens."""
+        """Port on which a listener of this node listens: the plain one, or else that of TLS."""
         pid = self.processes[name].pid
         (address,) = [row.address for row, _ago in list_processes(self.database) if row.pid == pid]
-        return int(address.rsplit(":", 1)[1])
+        return int(address.split(", ")[0].rsplit(":", 1)[1])
 
     def address(self, name: str = "listen") -> Destination:
         """Where to send to."""
