@@ -7,14 +7,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from cli.common import out
 from core.errors import Unavailable
@@ -23,6 +22,7 @@ from core.values import LABELS, NOTICE
 
 if TYPE_CHECKING:
     from cli.supervisor import Child
+    from records.database import Database
     from records.queries import EcgSummary
 
 READY_S = 150.0
@@ -31,12 +31,9 @@ REAL_ECGS = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / 
 PAGES = ("normal", "abnormal_heartbeat", "myocardial_infarction", "history_of_mi")
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """An ECG that the demo sent."""
-
-    name: str
-    sop_instance_uid: str
+LOG = "node.log"
+_LOG_LINES = 30
+_KINDS = {"sr": "SR      ", "heatmap": "heat map"}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -61,7 +58,7 @@ def _stop_on_signal() -> threading.Event:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handle)
     return stop
 
@@ -75,16 +72,25 @@ def _run_demo(folder: Path, stop: threading.Event, exit_when_done: bool) -> bool
     environment = _environment(folder, pacs_port)
     settings = _settings_from(environment)
     try:
-        with _bars() as bars, running_node(settings, environment) as children:
-            pushed = _push_when_ready(settings, bars, stop)
-            answers = _wait_for_answers(settings, pushed, bars, stop)
-            bars.stop()
-            _print_answers(pushed, answers, folder / "pacs")
+        with running_node(settings, environment, folder / LOG) as children:
+            with _bars() as bars:
+                _wait_until_ready(settings, bars, children, stop)
+                answered = _push_all(settings, bars, folder / "pacs", stop)
             if not exit_when_done:
                 _stay_up(settings, pacs_port, stop, children)
-            return len(answers) == len(pushed) > 0
+            return answered
+    except Unavailable:
+        _print_log(folder / LOG)
+        raise
     finally:
         pacs.stop()
+
+
+def _print_log(log: Path) -> None:
+    if log.exists():
+        out.print("Last lines of the node's log:")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _bars() -> Progress:
@@ -123,7 +129,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _push_when_ready(settings: Settings, bars: Progress, stop: threading.Event) -> list[Pushed]:
+def _wait_until_ready(settings: Settings, bars: Progress, children: Sequence["Child"], stop: threading.Event) -> None:
     from records.database import open_database
     from records.processes import list_processes
 
@@ -135,30 +141,50 @@ def _push_when_ready(settings: Settings, bars: Progress, stop: threading.Event) 
         for row, _ago in list_processes(database):
             if row.kind in waiting:
                 bars.update(tasks[row.kind], description=f"{waiting.pop(row.kind)}: ready", total=1, completed=1)
+        for child in children:
+            if child.process is not None and child.process.poll() is not None and not stop.is_set():
+                raise Unavailable(f"{child.name} ended with {child.process.returncode}; its log is printed")
         if time.monotonic() > end:
-            raise Unavailable(f"not ready within {READY_S:g} s: {', '.join(waiting.values())}; see the log lines above")
+            raise Unavailable(f"not ready within {READY_S:g} s: {', '.join(waiting.values())}; its log is printed")
         stop.wait(0.1)
     database.close()
-    return [] if stop.is_set() else _push(settings, bars)
 
 
-def _push(settings: Settings, bars: Progress) -> list[Pushed]:
+def _push_all(settings: Settings, bars: Progress, pacs_folder: Path, stop: threading.Event) -> bool:
+    """Push one ECG after the other, each when the one before it is answered, so that no time is a queue's."""
+    from records.database import open_database
+
+    files = _demo_files()
+    task = bars.add_task("ECGs pushed, classified, and their reports accepted by the PACS", total=len(files))
+    database = open_database(settings)
+    answered = 0
+    bars.console.print(f"[yellow]{NOTICE}[/yellow]")
+    for name, file in files:
+        if stop.is_set():
+            break
+        uid = _push(settings, name, file)
+        answer = _wait_for_answer(database, uid, stop)
+        if answer is None:
+            bars.console.print(f"[red]{name}: no answer within {ANSWER_S:g} s[/red]")
+            continue
+        _print_answer(bars.console, name, answer, pacs_folder)
+        answered += _pacs_holds_sr(answer, pacs_folder)
+        bars.advance(task)
+    database.close()
+    return answered == len(files)
+
+
+def _push(settings: Settings, name: str, file: Path) -> str:
     from core.settings import Destination
     from dicom_node.scu import Verdict, send
     from dicom_node.wrap import outgoing_of
 
-    files = _demo_files()
-    task = bars.add_task("pushing real ECGs by DICOM", total=len(files))
     node = Destination(host="127.0.0.1", port=settings.listen_port, ae_title=settings.ae_title)
-    pushed = []
-    for name, file in files:
-        outgoing = outgoing_of(file, patient_id="DEMO", patient_name="Demo^Patient")
-        (outcome,) = send(node, "DEMOCART", [outgoing], settings.send_timeout_s)
-        if outcome.verdict is not Verdict.DELIVERED:
-            raise Unavailable(f"{name}: the node did not take it: {outcome.text}")
-        pushed.append(Pushed(name, outgoing.sop_instance_uid))
-        bars.advance(task)
-    return pushed
+    outgoing = outgoing_of(file, patient_id="DEMO", patient_name="Demo^Patient")
+    (outcome,) = send(node, "DEMOCART", [outgoing], settings.send_timeout_s)
+    if outcome.verdict is not Verdict.DELIVERED:
+        raise Unavailable(f"{name}: the node did not take it: {outcome.text}")
+    return outgoing.sop_instance_uid
 
 
 def _demo_files() -> list[tuple[str, Path]]:
@@ -167,47 +193,45 @@ def _demo_files() -> list[tuple[str, Path]]:
     files = [("12-lead waveform object", Path(str(get_testdata_file("waveform_ecg.dcm"))))]
     for label in PAGES:
         for page in sorted((REAL_ECGS / label).glob("*.jpg"))[:1]:
-            files.append((f"page: {label}", page))
+            files.append((f"page of {label.replace('_', ' ')}", page))
     return files
 
 
-def _wait_for_answers(
-    settings: Settings, pushed: Sequence[Pushed], bars: Progress, stop: threading.Event
-) -> list["EcgSummary"]:
-    from records.database import open_database
+def _wait_for_answer(database: "Database", uid: str, stop: threading.Event) -> "EcgSummary | None":
     from records.queries import find_summary
 
-    task = bars.add_task("classified, reported and accepted by the PACS", total=len(pushed))
-    database = open_database(settings)
     end = time.monotonic() + ANSWER_S
-    answers: list[EcgSummary] = []
     while not stop.is_set() and time.monotonic() < end:
-        found = [find_summary(database, one.sop_instance_uid) for one in pushed]
-        answers = [summary for summary in found if summary is not None and summary.delivered]
-        bars.update(task, completed=len(answers))
-        if len(answers) == len(pushed):
-            break
-        stop.wait(0.1)
-    database.close()
-    return answers
+        summary = find_summary(database, uid)
+        if summary is not None and summary.delivered:
+            return summary
+        stop.wait(0.05)
+    return None
 
 
-def _print_answers(pushed: Sequence[Pushed], answers: Sequence["EcgSummary"], pacs_folder: Path) -> None:
-    names = {one.sop_instance_uid: one.name for one in pushed}
-    table = Table("ECG", "answer", *(label.value.replace("_", " ") for label in LABELS), "ms to the PACS", title=NOTICE)
-    for answer in answers:
-        said = answer.labels[0] or f"cannot be judged: {answer.reason}" if answer.labels else answer.state.value
-        shares = [f"{share:.1%}" for share in answer.probabilities[0] or ()] or ["", "", ""]
-        table.add_row(names[answer.sop_instance_uid], said.replace("_", " "), *shares, f"{answer.milliseconds:.0f}")
-    out.print(table)
-    out.print("What the throw-away PACS holds:")
-    for answer in answers:
-        for kind, uid, _state in answer.reports:
-            for file in pacs_folder.rglob(f"*{uid}*"):
-                out.print(f"  {names[answer.sop_instance_uid]}: {kind}: {file}", highlight=False, soft_wrap=True)
-    for one in pushed:
-        if one.sop_instance_uid not in {answer.sop_instance_uid for answer in answers}:
-            out.print(f"[red]no answer within {ANSWER_S:g} s: {one.name}[/red]")
+def _print_answer(console: Console, name: str, answer: "EcgSummary", pacs_folder: Path) -> None:
+    """One ECG in a few lines that fit into 80 columns, and whole paths that can be copied."""
+    said = answer.labels[0] if answer.labels else None
+    words = f"[bold]{said.replace('_', ' ')}[/bold]" if said else f"[yellow]cannot be judged: {answer.reason}[/yellow]"
+    console.print(f"\n[bold]{name}[/bold]: {words}")
+    if answer.probabilities and (shares := answer.probabilities[0]):
+        named = zip(LABELS, shares, strict=True)
+        console.print("  " + ", ".join(f"{label.value.replace('_', ' ')} {share:.1%}" for label, share in named))
+    console.print(f"  {answer.milliseconds:.0f} ms from its last byte to the PACS's answer")
+    for kind, uid, _state in answer.reports:
+        file = pacs_folder / f"{uid}.dcm"
+        where = str(file) if file.exists() else "[red]not at the PACS[/red]"
+        console.print(f"  {_KINDS[kind]}: {where}", highlight=False, soft_wrap=True)
+
+
+def _pacs_holds_sr(answer: "EcgSummary", pacs_folder: Path) -> bool:
+    from pydicom import dcmread
+
+    for kind, uid, _state in answer.reports:
+        file = pacs_folder / f"{uid}.dcm"
+        if kind == "sr" and file.exists():
+            return str(dcmread(file).SOPInstanceUID) == uid
+    return False
 
 
 def _stay_up(settings: Settings, pacs_port: int, stop: threading.Event, children: Sequence["Child"]) -> None:
@@ -215,7 +239,9 @@ def _stay_up(settings: Settings, pacs_port: int, stop: threading.Event, children
 
     print_console(settings)
     out.print(
-        f"The node listens on 127.0.0.1:{settings.listen_port} as {settings.ae_title}; the PACS on port {pacs_port}.\n"
+        f"\nThe node listens on 127.0.0.1:{settings.listen_port} as {settings.ae_title}, "
+        f"the PACS on 127.0.0.1:{pacs_port}; "
+        f"the log is {settings.data_dir.parent / LOG}.\n"
         f"Send it an ECG of your own: ecg-node push --port {settings.listen_port} FILE\nCtrl-C ends everything.",
         highlight=False,
         soft_wrap=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.common import open_records, out
@@ -36,12 +37,12 @@ def add_commands(app: typer.Typer) -> None:
 def doctor() -> None:
     """Look at ports, disk, database, broker, model and PACS; say for each what to do."""
     settings = read_settings()
-    table = Table("what", "state", "found", "what to do")
     findings = [finding for look in LOOKS for finding in _look(look, settings)]
     for finding in findings:
-        state = "[green]well[/green]" if finding.well else "[red]not well[/red]"
-        table.add_row(finding.what, state, finding.found, finding.advice)
-    out.print(table)
+        state = "[green]well    [/green]" if finding.well else "[red]not well[/red]"
+        out.print(f"{state}  {finding.what:8}  {escape(finding.found)}", highlight=False, soft_wrap=True)
+        if finding.advice:
+            out.print(f"{'':20}-> {escape(finding.advice)}", highlight=False, soft_wrap=True)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
 
@@ -50,7 +51,7 @@ def _look(look: Callable[[Settings], Iterator[Finding]], settings: Settings) -> 
     try:
         yield from look(settings)
     except EcgNodeError as error:
-        yield Finding(look.__name__.removeprefix("_"), False, str(error), "see the message")
+        yield Finding(look.__name__.removeprefix("_"), False, str(error))
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Commands that start the node's processes."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,8 @@ def work(
     queue: Annotated[list[str] | None, typer.Option(help="Only wake-ups of this queue: stat or routine.")] = None,
 ) -> None:
     """Classify ECGs as they come, and build their reports."""
+    # TensorFlow's native code writes notes past every log setting; warnings and errors still come
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     from worker.processes import run_worker
 
     run_worker(start("work"), queue or [STAT_QUEUE, ROUTINE_QUEUE])

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -32,13 +32,22 @@ class Child:
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    log: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
     again_at: float = field(default=0.0)
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL)
+        with self.log.open("ab") if self.log else nullcontext() as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                # A terminal's Ctrl-C then reaches the supervisor alone, which ends the others in order
+                start_new_session=True,
+            )
         self.started = time.monotonic()
 
     def tend(self) -> None:
@@ -61,7 +70,7 @@ def supervise(settings: Settings) -> None:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handle)
     with running_node(settings) as children:
         while not stop.wait(0.5):
@@ -70,8 +79,10 @@ def supervise(settings: Settings) -> None:
 
 
 @contextmanager
-def running_node(settings: Settings, environment: Mapping[str, str] | None = None) -> Iterator[list[Child]]:
-    """The node's processes, ended in order at the exit. Migrates the database first."""
+def running_node(
+    settings: Settings, environment: Mapping[str, str] | None = None, log: Path | None = None
+) -> Iterator[list[Child]]:
+    """The node's processes, ended in order at the exit, their log lines in a file. Migrates the database first."""
     from records.database import open_database
     from records.migrate import migrate
 
@@ -83,7 +94,7 @@ def running_node(settings: Settings, environment: Mapping[str, str] | None = Non
         if not settings.broker_url.get_secret_value():
             shared[f"{PREFIX}BROKER_URL"] = stack.enter_context(embedded_broker(settings.data_dir / "broker"))
         # The sender starts before and ends after the worker: what it finished while stopping still leaves
-        children = [Child(name, ecg_node(name), shared) for name in ("console", "send", "work", "listen")]
+        children = [Child(name, ecg_node(name), shared, log) for name in ("console", "send", "work", "listen")]
         stack.callback(end_children, children)
         for child in children:
             child.start()

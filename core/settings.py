@@ -73,6 +73,14 @@ class Caller(BaseModel):
         (), description="SHA-256 fingerprints of the TLS certificates that it shows; empty: any that the CA signed."
     )
     stat: bool = Field(False, description="Everything from this peer is judged first.")
+    host: str = Field("", description="Where it listens for answers to storage commitment; empty: told as it asks.")
+    port: int = Field(0, ge=0, le=65535, description="Its port there.")
+
+    @model_validator(mode="after")
+    def _host_and_port_belong_together(self) -> "Caller":
+        if bool(self.host) != bool(self.port):
+            raise ValueError("host and port: set both or none")
+        return self
 
 
 class Webhook(BaseModel):
@@ -209,6 +217,16 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(30.0, gt=0, description="Longest wait for a PACS's answer, seconds.")
     retry_first_s: float = Field(5.0, gt=0, description="First delay before a delivery is tried again, seconds.")
     retry_most_s: float = Field(900.0, gt=0, description="Longest delay between tries, seconds.")
+
+    commitment_delay_s: float = Field(
+        10.0, ge=0, description="A destination is asked for commitment this long after it took a result, seconds."
+    )
+    commitment_answer_s: float = Field(
+        900.0, gt=0, description="A commitment without an answer for this long is asked for again, seconds."
+    )
+    commitment_hold_s: float = Field(
+        2.0, ge=0, description="How long an association is kept open for the answer to come on it, seconds."
+    )
 
     # Console
     console_host: str = Field("127.0.0.1", description="Address that the console binds.")

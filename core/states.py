@@ -5,6 +5,8 @@ job:      queued -> running -> done | not_diagnostic(reason) | failed(reason)
 delivery: prepared -> sent -> committed | failed | dropped
 alert:    raised -> acknowledged
 notification: prepared -> sent | withdrawn
+commitment, asked by us:   prepared -> asked -> answered | unanswered
+commitment, asked of us:   prepared -> answered
 """
 
 from enum import StrEnum
@@ -55,6 +57,22 @@ class ReportKind(StrEnum):
     HEATMAP = "heatmap"
 
 
+class CommitmentState(StrEnum):
+    """State of a question to a destination whether it keeps our results safe."""
+
+    PREPARED = "prepared"
+    ASKED = "asked"
+    ANSWERED = "answered"
+    UNANSWERED = "unanswered"
+
+
+class CommitmentRequestState(StrEnum):
+    """State of a caller's question whether we keep its instances safe."""
+
+    PREPARED = "prepared"
+    ANSWERED = "answered"
+
+
 class AlertKind(StrEnum):
     """What a person is told of."""
 
@@ -97,6 +115,10 @@ class EventKind(StrEnum):
     JOB_FAILED = "job_failed"
     DELIVERY_SENT = "delivery_sent"
     DELIVERY_COMMITTED = "delivery_committed"
+    COMMITMENT_ASKED = "commitment_asked"
+    COMMITMENT_DENIED = "commitment_denied"
+    COMMITMENT_REQUESTED = "commitment_requested"
+    COMMITMENT_ANSWERED = "commitment_answered"
     DELIVERY_FAILED = "delivery_failed"
     DELIVERY_RETRIED = "delivery_retried"
     DELIVERY_DROPPED = "delivery_dropped"

@@ -33,9 +33,15 @@ class BoundedSocket(transport.AssociationSocket):
         self._largest_message = settings.max_instance_bytes + LARGEST_OTHER_PDU
         self._budget = budget
         self._held = 0
+        self.reached = connection is not None
         if self.socket is not None:
             # Nagle's algorithm against the peer's delayed acknowledgement costs 40 ms a message
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connect(self, primitive: transport.T_CONNECT) -> None:
+        """Connect, and remember whether the peer was reached at all."""
+        super().connect(primitive)
+        self.reached = primitive.result == "Evt2"  # PS3.8 Table 9-8: transport connection confirmation
 
     @property
     def ready(self) -> bool:

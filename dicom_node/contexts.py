@@ -19,7 +19,7 @@ from pydicom.uid import (
 from pynetdicom import build_context
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
-from pynetdicom.sop_class import Verification, register_uid
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification, register_uid
 
 from core.errors import NotDiagnostic
 from core.settings import Settings
@@ -99,9 +99,17 @@ def storage_classes(settings: Settings) -> tuple[str, ...]:
 
 def accepted_contexts(settings: Settings) -> list[PresentationContext]:
     """The presentation contexts that the listener accepts."""
-    contexts = [build_context(Verification, [str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)])]
+    plain = [str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)]
+    contexts = [build_context(Verification, plain), _commitment_context(plain)]
     for uid in storage_classes(settings):
         if uid in RETIRED_CLASSES or uid in settings.more_storage_classes:
             register_uid(uid, f"EcgNodeStorage{uid.replace('.', '_')}", StorageServiceClass)
         contexts.append(build_context(uid, list(transfer_syntaxes_of(uid))))
     return contexts
+
+
+def _commitment_context(transfer_syntaxes: list[str]) -> PresentationContext:
+    """Callers ask for commitment in the SCU's role; a PACS that brings an answer may negotiate the SCP's. PS3.4 J."""
+    context = build_context(StorageCommitmentPushModel, transfer_syntaxes)
+    context.scu_role, context.scp_role = True, True
+    return context

@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.states import EventKind
 from dicom_node.admission import Places, judge_caller
 from dicom_node.bounded_socket import BoundedSocket
+from dicom_node.commitment_handlers import CommitmentHandlers
 from dicom_node.guarded_machine import need_answerable
 from dicom_node.intake import Incoming, Intake, Refused
 from dicom_node.statuses import RefusedBecause, Rejection, Status
@@ -33,6 +34,7 @@ class Handlers:
         self._database = database
         self._intake = intake
         self._places = Places(settings)
+        self._commitment = CommitmentHandlers(settings, database)
 
     def bindings(self) -> list[tuple[evt.EventType, object]]:
         """What the server binds to each of its associations."""
@@ -42,6 +44,7 @@ class Handlers:
             (evt.EVT_DIMSE_RECV, need_answerable),
             (evt.EVT_C_STORE, self.handle_store),
             (evt.EVT_C_ECHO, self.handle_echo),
+            *self._commitment.bindings(),
         ]
 
     def handle_request(self, event: evt.Event) -> None:

@@ -1,6 +1,7 @@
 """The accept path: nothing is acknowledged before its file is on disk and its row is committed."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -36,6 +37,7 @@ class Incoming:
     called_ae_title: str
     peer_address: str
     association_id: str
+    last_byte_at: float = field(default_factory=time.monotonic)
 
 
 class Refused(Exception):
@@ -60,15 +62,15 @@ class Intake:
         """Keep an instance and record it. Raises Refused, with nothing kept."""
         walked = check(incoming, self._settings)
         spooled = self._save(incoming)
-        receipt = self._record(self._described(incoming, walked, spooled), spooled)
+        receipt = self._record(self._described(incoming, walked, spooled), spooled, incoming.last_byte_at)
         if receipt.job_id is not None:
             self._wakeup.wake(receipt.job_id, self._is_stat(incoming, walked))
         return receipt
 
-    def _record(self, received: ReceivedInstance, spooled: Spooled) -> Receipt:
+    def _record(self, received: ReceivedInstance, spooled: Spooled, last_byte_at: float) -> Receipt:
         keep = False
         try:
-            receipt = record_received(self._database, received)
+            receipt = record_received(self._database, received, since_s=time.monotonic() - last_byte_at)
             keep = receipt.keep_file
             return receipt
         except DatabaseAway as error:

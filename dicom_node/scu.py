@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pynetdicom import AE, _config, build_context
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification
 
@@ -85,7 +86,7 @@ def send(
     """Send objects on one association; an outcome for each, in order. Never raises for what the network does."""
     contexts = _contexts_for(destination, objects)
     try:
-        with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
+        with association(destination, calling_ae_title, contexts, timeout_s) as assoc:
             return [_send_one(assoc, one, destination) for one in objects]
     except _NothingTaken:
         return [SendOutcome(None, Verdict.FAILED, _not_taken(one)) for one in objects]
@@ -95,7 +96,7 @@ def send(
 
 def echo(destination: Destination, calling_ae_title: str, timeout_s: float) -> None:
     """C-ECHO. Raises PeerAway."""
-    with _association(destination, calling_ae_title, [build_context(Verification)], timeout_s) as assoc:
+    with association(destination, calling_ae_title, [build_context(Verification)], timeout_s) as assoc:
         answer = assoc.send_c_echo()
         if "Status" not in answer:
             raise PeerAway("no answer to C-ECHO in time")
@@ -109,7 +110,7 @@ def offered_sr_class(destination: Destination, calling_ae_title: str, timeout_s:
     syntaxes = [*offered_syntaxes(destination, str(ExplicitVRLittleEndian), has_pixels=False)]
     contexts = [build_context(uid, syntaxes) for uid in SR_CLASS_UIDS.values()]
     try:
-        with _association(destination, calling_ae_title, contexts, timeout_s) as assoc:
+        with association(destination, calling_ae_title, contexts, timeout_s) as assoc:
             taken = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
     except _NothingTaken:
         taken = set()
@@ -131,9 +132,15 @@ def _syntaxes(one: Outgoing, destination: Destination) -> tuple[str, ...]:
 
 
 @contextmanager
-def _association(
-    destination: Destination, calling_ae_title: str, contexts: list[PresentationContext], timeout_s: float
+def association(
+    destination: Destination,
+    calling_ae_title: str,
+    contexts: list[PresentationContext],
+    timeout_s: float,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    handlers: Sequence[tuple[evt.EventType, object]] = (),
 ) -> Iterator[Association]:
+    """An association for the time of a `with`, released at its end. Raises PeerAway."""
     _config.LOG_HANDLER_LEVEL = "none"
     # Stored bytes leave as they are, without being decoded first
     _config.STORE_SEND_CHUNKED_DATASET = True
@@ -142,7 +149,14 @@ def _association(
     where = f"{destination.ae_title}@{destination.host}:{destination.port}"
     try:
         assoc = sender.associate(
-            destination.host, destination.port, contexts, destination.ae_title, max_pdu=MAX_PDU_BYTES, tls_args=tls
+            destination.host,
+            destination.port,
+            contexts,
+            destination.ae_title,
+            max_pdu=MAX_PDU_BYTES,
+            ext_neg=list(roles),
+            evt_handlers=list(handlers),
+            tls_args=tls,
         )
     except OSError as error:
         raise PeerAway(f"{where}: {error.strerror or type(error).__name__}") from error
@@ -172,6 +186,8 @@ def _why_not(assoc: Association) -> str:
     if assoc.is_rejected:
         answer = assoc.acceptor.primitive
         return f"association rejected ({answer.result_str}: {answer.reason_str})"
+    if not getattr(assoc.dul.socket, "reached", False):
+        return "nobody answers there (not running, another port, or no way through)"
     if assoc.is_aborted:
         return "association aborted"
     return "no connection"
@@ -193,13 +209,14 @@ def _send_one(assoc: Association, one: Outgoing, destination: Destination) -> Se
             answer = assoc.send_c_store(path if syntax == one.transfer_syntax_uid else transcoded(path, syntax))
     except (OSError, RuntimeError) as error:
         return SendOutcome(None, Verdict.RETRY, f"sending broke off ({type(error).__name__})")
-    _message_done(assoc)
+    message_done(assoc)
     if "Status" not in answer:
         return SendOutcome(None, Verdict.RETRY, "no answer came")
     return _judge(int(answer.Status))
 
 
-def _message_done(assoc: Association) -> None:
+def message_done(assoc: Association) -> None:
+    """Free the bytes of the message that was dealt with."""
     bounded = assoc.dul.socket
     if isinstance(bounded, BoundedSocket):
         bounded.message_done()

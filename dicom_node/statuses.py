@@ -5,12 +5,16 @@ from typing import NamedTuple
 
 
 class Status(IntEnum):
-    """Answers to C-STORE and C-ECHO. PS3.4 Table B.2-1, PS3.7 Annex C."""
+    """Answers to C-STORE, C-ECHO, N-ACTION and N-EVENT-REPORT. PS3.4 Table B.2-1, PS3.7 Annex C."""
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.5: a fault of our own
     DUPLICATE_SOP_INSTANCE = 0x0111  # PS3.7 C.5.7: the peer has it already
+    NO_SUCH_SOP_INSTANCE = 0x0112  # PS3.7 C.5.8
+    INVALID_ARGUMENT = 0x0115  # PS3.7 C.5.10
     SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.5.6
+    NO_SUCH_ACTION = 0x0123  # PS3.7 C.5.9
+    RESOURCE_LIMITATION = 0x0213  # PS3.7 C.5.23
     OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
     DATA_SET_DOES_NOT_MATCH = 0xA900  # PS3.4 Table B.2-1
     WARNING_COERCION = 0xB000  # PS3.4 Table B.2-1
@@ -40,6 +44,17 @@ OUT_OF_RESOURCES_MASK = 0xFF00  # PS3.4 Table B.2-1: the whole range 0xA7xx mean
 def may_pass(status: int) -> bool:
     """Whether the same request may succeed later: out of resources, or a failure inside the peer."""
     return status & OUT_OF_RESOURCES_MASK == Status.OUT_OF_RESOURCES or status == Status.PROCESSING_FAILURE
+
+
+class FailureReason(IntEnum):
+    """Why an instance is not committed to, (0008,1197). PS3.3 C.14.1.1."""
+
+    PROCESSING_FAILURE = 0x0110
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    REFERENCED_SOP_CLASS_NOT_SUPPORTED = 0x0122
+    DUPLICATE_TRANSACTION_UID = 0x0131
+    RESOURCE_LIMITATION = 0x0213
 
 
 class Rejection(NamedTuple):

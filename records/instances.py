@@ -1,7 +1,7 @@
 """Received instances: recorded once, whoever sends them how often."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -51,26 +51,30 @@ _DISPOSITIONS = {
 _PATHS_TOGETHER = 500
 
 
-def record_received(database: Database, received: ReceivedInstance) -> Receipt:
+def record_received(database: Database, received: ReceivedInstance, since_s: float = 0.0) -> Receipt:
     """Record an instance whose file is safe on disk, with its job and its event, in one transaction.
 
-    Only a new instance gets a job. Raises DatabaseAway; then nothing is recorded and the file is the
-    caller's to remove.
+    `since_s` are the seconds since its last byte came, and count back to the time that goes on record. Only a new
+    instance gets a job. Raises DatabaseAway; then nothing is recorded and the file is the caller's to remove.
     """
     try:
-        return _record(database, received)
+        return _record(database, received, since_s)
     except IntegrityError:
         # Two senders brought the same UID at the same moment; the second look finds the first one's row
-        return _record(database, received)
+        return _record(database, received, since_s)
 
 
-def _record(database: Database, received: ReceivedInstance) -> Receipt:
+def _record(database: Database, received: ReceivedInstance, since_s: float) -> Receipt:
     with database.writing() as session:
         now = database_time(session)
         known = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
         outcome, row = _judge(known, received)
         if row is None:
-            row = Instance(**asdict(received), disposition=_DISPOSITIONS[outcome].value, received_at=now)
+            row = Instance(
+                **asdict(received),
+                disposition=_DISPOSITIONS[outcome].value,
+                received_at=now - timedelta(seconds=since_s),
+            )
             session.add(row)
             session.flush()
         job_id = queue_job(session, row, now) if outcome is Outcome.NEW else None

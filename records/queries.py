@@ -44,7 +44,7 @@ class EcgSummary:
 
     @property
     def milliseconds(self) -> float | None:
-        """From the last byte of the ECG on disk to the PACS's answer to the SR."""
+        """From the last byte of the ECG to the PACS's answer to the SR."""
         if self.sr_accepted_at is None:
             return None
         return (self.sr_accepted_at - self.received_at).total_seconds() * 1000

@@ -25,7 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.roles import Role
-from core.states import AlertKind, AlertState, DeliveryState, JobState, NotificationState, Reason, ReportKind
+from core.states import (
+    AlertKind,
+    AlertState,
+    CommitmentRequestState,
+    CommitmentState,
+    DeliveryState,
+    JobState,
+    NotificationState,
+    Reason,
+    ReportKind,
+)
 from core.values import Label
 
 UID = String(64)
@@ -238,6 +248,8 @@ class DestinationState(Base):
     owner: Mapped[str | None] = mapped_column(String(128))
     fence: Mapped[int] = mapped_column(Integer, default=0)
     lease_until: Mapped[datetime | None]
+    commitment_failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    commitment_not_before: Mapped[datetime | None]
 
 
 class Delivery(Base):
@@ -267,6 +279,68 @@ class Delivery(Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class Commitment(Base):
+    """A question to a destination whether it keeps results safe, recorded before it is asked. PS3.4 J."""
+
+    __tablename__ = "commitment"
+    __table_args__ = (
+        UniqueConstraint("transaction_uid"),
+        _one_of("state", CommitmentState),
+        Index(None, "destination", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    transaction_uid: Mapped[str] = mapped_column(UID)
+    destination: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    asked_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class CommitmentItem(Base):
+    """One result that a commitment asks about; `committed` is None until the destination has said so or not."""
+
+    __tablename__ = "commitment_item"
+    __table_args__ = (UniqueConstraint("commitment_id", "delivery_id"), Index(None, "delivery_id"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    commitment_id: Mapped[int] = mapped_column(ForeignKey("commitment.id"))
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("delivery.id"))
+    sop_class_uid: Mapped[str] = mapped_column(UID)
+    sop_instance_uid: Mapped[str] = mapped_column(UID)
+    committed: Mapped[bool | None]
+    reason: Mapped[int | None] = mapped_column(Integer)
+
+
+class CommitmentRequest(Base):
+    """A caller's question whether we keep its instances safe; `items` are pairs of SOP class and instance UID."""
+
+    __tablename__ = "commitment_request"
+    __table_args__ = (
+        UniqueConstraint("calling_ae_title", "transaction_uid", "items_sha256"),
+        _one_of("state", CommitmentRequestState),
+        Index(None, "state", "not_before"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    transaction_uid: Mapped[str] = mapped_column(UID)
+    items_sha256: Mapped[str] = mapped_column(SHA256)
+    items: Mapped[list[Any]] = mapped_column(JSON)
+    duplicate: Mapped[bool]
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae_title: Mapped[str] = mapped_column(String(16))
+    peer_address: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    fence: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
 
 
 class Alert(Base):

@@ -2,11 +2,12 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
 
+from core.back_off import back_off_s
 from core.errors import BadSettings, DatabaseAway, PeerAway, StorageFull
 from core.files import sha256_of
 from core.settings import Destination, Settings
@@ -170,12 +171,3 @@ def _stay_away(turn: Turn, why: str, tried: Sequence[PendingDelivery], settings:
     delay_s = back_off_s(turn.failures, settings, random.random)
     _log.warning("destination_away", destination=turn.destination, why=why, delay_s=round(delay_s, 1))
     record_away(database, turn, why, delay_s, tried)
-
-
-def back_off_s(failures: int, settings: Settings, chance: Callable[[], float]) -> float:
-    """Seconds to wait after `failures` earlier ones: doubling up to the most, the upper half of it by chance.
-
-    The chance keeps several senders from knocking at the same moment at a PACS that just came back.
-    """
-    full = min(settings.retry_most_s, settings.retry_first_s * 2.0 ** min(failures, 32))
-    return full * (0.5 + chance() / 2)

@@ -66,8 +66,24 @@ def run_sender(settings: Settings) -> None:
         for name, to in settings.destinations.items()
         if not to.paused
     ]
+    rounds += _commitment_rounds(settings, database, every_s)
     rounds += _alert_rounds(settings, database, every_s)
     _run("send", rounds, settings, database, [DELIVERY_QUEUE])
+
+
+def _commitment_rounds(settings: Settings, database: Database, every_s: float) -> list[Rounds]:
+    from worker.commitment import asking_round, telling_round
+
+    asking = [
+        Rounds(
+            f"commitment-{name}",
+            lambda name=name, to=to: asking_round(name, to, settings, database),  # type: ignore[misc]
+            every_s,
+        )
+        for name, to in settings.destinations.items()
+        if to.commitment
+    ]
+    return [*asking, Rounds("commitment-callers", lambda: telling_round(settings, database), every_s)]
 
 
 def _alert_rounds(settings: Settings, database: Database, every_s: float) -> list[Rounds]:

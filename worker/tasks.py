@@ -3,10 +3,18 @@
 A task holds no job: the database owns the work, so a wake-up may be lost, doubled or late without harm.
 """
 
+import signal
+import socket
+import warnings
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from celery import Celery
+from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
+from celery.platforms import EX_OK
+from celery.worker import state
 
 from core.names import CLASSIFY_TASK, DELIVER_TASK
 from core.rounds import Rounds
@@ -28,17 +36,29 @@ def build_app(settings: Settings, rounds: Sequence[Rounds]) -> Celery:
     return app
 
 
+class _Consumer(Worker):
+    """Celery's worker without its banner, its own words at the end, and its restart by SIGHUP."""
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            state.should_stop = EX_OK
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+
 def run_consumer(app: Celery, queues: Sequence[str], name: str) -> None:
     """Consume wake-ups until SIGTERM or SIGINT; a broker that is away is asked again for ever."""
-    app.worker_main(
-        [
-            "worker",
-            "--pool=solo",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            f"--hostname={name}@%h",
-            f"--queues={','.join(queues)}",
-            "--loglevel=WARNING",
-        ]
-    )
+    # It warns a superuser of pickled messages; only JSON is accepted here
+    warnings.simplefilter("ignore", SecurityWarning)
+    _Consumer(
+        app=app,
+        hostname=f"{name}@{socket.gethostname()}",
+        pool_cls="solo",
+        queues=list(queues),
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    ).start()

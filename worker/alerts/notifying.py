@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from core.back_off import back_off_s
 from core.errors import PeerAway
 from core.settings import Settings
 from records.alerts import PendingNotification, claim_notification, record_not_notified, record_notified
@@ -12,7 +13,6 @@ from records.database import Database
 from worker.alerts.hl7_message import build_oru
 from worker.alerts.mllp import exchange
 from worker.alerts.webhook import post, read_secret
-from worker.delivery import back_off_s
 
 _log = structlog.get_logger(__name__)
 _ROUND_TRIPS = 4  # name look-up, connection, TLS and answer may each take the longest time
