@@ -59,6 +59,7 @@ class Destination(BaseModel):
     calling_ae_title: AeTitle | None = Field(None, description="Our AE title towards it; empty: `ae_title`.")
     sr_class: SrClass = Field("auto", description="SR storage class; auto asks the PACS once and keeps the answer.")
     send: Results = Field("both", description="Which results go there.")
+    commitment: bool = Field(False, description="Ask it for storage commitment of each result.")
     when: tuple[Rule, ...] = Field((), description="Rules: it gets an ECG's results when one holds; none: always.")
     paused: bool = Field(False, description="Results wait and are not sent, until this is taken away.")
     transfer_syntax: TransferSyntax = Field(
