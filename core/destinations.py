@@ -66,7 +66,6 @@ class Destination(BaseModel):
         "uncompressed",
         description="What is offered: both little endians, one of them, or heat maps without loss as well.",
     )
-    commitment: bool = Field(False, description="Ask it for storage commitment of each result.")
     tls: bool = Field(False, description="TLS 1.2 or newer, as PS3.15's profile of BCP 195 asks.")
     tls_ca_file: Path | None = Field(None, description="Certificates that the PACS is checked with; empty: the usual.")
     tls_certificate_file: Path | None = Field(None, description="Our own certificate, where the PACS asks for one.")
