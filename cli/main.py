@@ -6,11 +6,13 @@ import typer
 
 from cli import (
     alerts,
+    backup,
     check,
     deliveries,
     demo,
     doctor,
     ecgs,
+    health,
     inspection,
     model,
     processes,
@@ -35,6 +37,8 @@ app.add_typer(model.model_app, name="model")
 app.add_typer(deliveries.app, name="deliveries")
 deliveries.add_commands(app)
 retention.add_commands(app)
+backup.add_commands(app)
+health.add_commands(app)
 processes.add_commands(app)
 inspection.add_commands(app)
 ecgs.add_commands(app)

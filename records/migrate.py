@@ -43,6 +43,17 @@ def need_current_schema(database: Database) -> None:
         raise BadSettings(f"the database has schema {found or 'none'}, this version needs {wanted}: `ecg-node migrate`")
 
 
+def is_known(revision: str) -> bool:
+    """Whether this version's history has the revision."""
+    return revision in {script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()}
+
+
+def is_on_the_way(found: str, revision: str) -> bool:
+    """Whether a schema at `found` reaches `revision` by migrating upwards, or is there."""
+    script = ScriptDirectory(str(FOLDER))
+    return is_known(revision) and found in {one.revision for one in script.iterate_revisions(revision, "base")}
+
+
 def find_revision(connection: Connection) -> str | None:
     """The schema's revision, None for an empty database."""
     return MigrationContext.configure(connection).get_current_revision()

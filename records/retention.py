@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -19,6 +20,7 @@ _THERE = {
     SENT: (DeliveryState.COMMITTED.value, DeliveryState.SENT.value),
     ANSWERED: (DeliveryState.COMMITTED.value, DeliveryState.SENT.value),
 }
+_TOGETHER = 500  # names in one statement
 _ANSWER_STATES = (JobState.DONE.value, JobState.NOT_DIAGNOSTIC.value)
 RESULT_COLUMNS = (
     Report.sha256,
@@ -104,20 +106,27 @@ def record_deleted(database: Database, rule: Rule, ecg_ids: Sequence[int], actor
 
 def find_deleted_paths(database: Database, paths: Sequence[str]) -> set[str]:
     """Which of these received files are on record as deleted."""
+    found: set[str] = set()
     with database.reading() as session:
-        query = select(Instance.path).where(Instance.path.in_(paths), Instance.file_deleted_at.is_not(None))
-        return set(session.scalars(query))
+        for some in _parts_of(paths):
+            query = select(Instance.path).where(Instance.path.in_(some), Instance.file_deleted_at.is_not(None))
+            found.update(session.scalars(query))
+    return found
 
 
 def find_needed_results(database: Database, names: Sequence[str]) -> set[str]:
     """Which of these results belong to an ECG that keeps its files; equal bytes of two ECGs are one file."""
     needed: set[str] = set()
     with database.reading() as session:
-        for column in RESULT_COLUMNS:
+        for column, some in product(RESULT_COLUMNS, _parts_of(names)):
             query = select(column).join(Instance, Instance.id == column.class_.ecg_id)
-            rows = session.scalars(query.where(column.in_(names), Instance.file_deleted_at.is_(None)))
+            rows = session.scalars(query.where(column.in_(some), Instance.file_deleted_at.is_(None)))
             needed.update(name for name in rows if name)
     return needed
+
+
+def _parts_of(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
 
 
 def _expired(rule: Rule, before: datetime) -> Select[Instance]:
