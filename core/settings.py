@@ -201,6 +201,14 @@ class Settings(BaseSettings):
     max_pixels: int = Field(100_000_000, ge=1, description="Rows x Columns x Frames above which nothing is decoded.")
     max_frames: int = Field(32, ge=1, description="Frames or pages of one object that are judged.")
     stat_study_description: str = Field("", description="Study descriptions holding this text are judged first.")
+    related_objects: Literal["each", "waveform_only"] = Field(
+        "each",
+        description="Of a waveform and pictures or PDFs of one ECG (same study, patient, second of acquisition) each "
+        "is answered, or the waveform alone; the others then end as superseded, without a report.",
+    )
+    waveform_wait_s: float = Field(
+        60.0, ge=0, description="With waveform_only: a picture or PDF waits for its waveform this long, seconds."
+    )
 
     # Reporting
     destinations: dict[str, Destination] = Field({}, description="PACS that get the results, by a name of your own.")

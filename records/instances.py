@@ -147,3 +147,9 @@ def release_conflict(database: Database, ecg_id: int, actor: str) -> int:
         job_id = queue_job(session, row, now)
         add_event(session, EventKind.CONFLICT_RELEASED, actor=actor, at=now, ecg_id=ecg_id, job_id=job_id)
         return job_id
+
+
+def seconds_since(database: Database, when: datetime) -> float:
+    """How long ago an instant of the records was, by the database's clock."""
+    with database.reading() as session:
+        return (database_time(session) - when).total_seconds()

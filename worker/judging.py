@@ -10,9 +10,11 @@ from core.wakeup import Wakeup
 from records.jobs import ClaimedJob, LostLease, claim_jobs, fail_job, retry_job, return_job
 from records.processes import process_id
 from worker.pipeline import Tools, judge
+from worker.related import Turn, find_turn
 
 _log = structlog.get_logger(__name__)
 _RETRY_S = 5.0
+_WAIT_S = 3.0  # until it is looked again whether a waveform came
 
 
 def judging_round(tools: Tools, wakeup: Wakeup) -> int:
@@ -20,13 +22,26 @@ def judging_round(tools: Tools, wakeup: Wakeup) -> int:
     settings = tools.settings
     jobs = claim_jobs(tools.database, process_id("work"), settings.batch_size, settings.lease_s, settings.max_attempts)
     if jobs:
-        _judge_or_halve(jobs, tools)
+        _judge_or_halve(_without_waiting(jobs, tools), tools)
         wakeup.wake_senders()
     return len(jobs)
 
 
+def _without_waiting(jobs: Sequence[ClaimedJob], tools: Tools) -> list[ClaimedJob]:
+    """The jobs that can be judged now; those that wait for the waveform of their ECG are given back."""
+    ready = []
+    for job in jobs:
+        if find_turn(job, tools.settings, tools.database) is Turn.WAIT:
+            _unless_lost(return_job, tools.database, job, _WAIT_S)
+        else:
+            ready.append(job)
+    return ready
+
+
 def _judge_or_halve(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
     """Judge a batch; one that raises is halved down to the job that breaks it, so that its neighbours are judged."""
+    if not jobs:
+        return
     try:
         judge(jobs, tools)
     except Unavailable as error:

@@ -24,6 +24,7 @@ from records.jobs import ClaimedJob, renew_lease
 from records.results import Answer, FrameResult, Route, StoredReport, record_answer
 from worker.decoder import Decoder
 from worker.files import save_result
+from worker.related import Turn, find_turn
 from worker.routes import SR_CLASSES, Subject, choose_routes, find_routes
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
@@ -77,11 +78,17 @@ def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
     began = time.perf_counter()
     try:
         need_judged_class(job.sop_class_uid)
+        _need_turn(job, tools)
         _need_unchanged(path, job.file_sha256)
         decoded = tools.decoder.pictures_of(path)
         return Prepared(job, decoded.pictures, None, (time.perf_counter() - began) * 1000, decoded.channels)
     except NotDiagnostic as reason:
         return Prepared(job, (), reason, (time.perf_counter() - began) * 1000)
+
+
+def _need_turn(job: ClaimedJob, tools: Tools) -> None:
+    if find_turn(job, tools.settings, tools.database) is Turn.SUPERSEDED:
+        raise NotDiagnostic(Reason.SUPERSEDED, "the waveform of this ECG is judged in its place")
 
 
 def _need_unchanged(path: Path, expected: str) -> None:
@@ -152,8 +159,9 @@ def _build_reports(
     tools: Tools,
 ) -> list[tuple[BuiltObject, str]]:
     judged = [(picture, judgement) for picture, judgement in frames if picture is not None and judgement.label]
-    if not judged and not tools.settings.report_not_diagnostic:
-        return []
+    superseded = prepared.reason is not None and prepared.reason.reason is Reason.SUPERSEDED
+    if superseded or (not judged and not tools.settings.report_not_diagnostic):
+        return []  # of a superseded object nothing is said: the ECG has its report
     try:
         source: SourceHeader = read_source(tools.settings.data_dir / prepared.job.path)
     except NotDiagnostic:
