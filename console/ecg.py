@@ -20,6 +20,7 @@ from dicom_node.headers import read_source
 from records.audit_search import Search, search_trail
 from records.one_ecg import JobWithAnswer, OneEcg, find_ecg, find_picture, find_report, find_thumbnail
 from records.reads import record_read
+from records.related import is_same_ecg
 from records.tables import Classification, Report
 
 _PNG_SIZE_END = 24
@@ -71,6 +72,7 @@ def show(visit: Visit) -> Response:
         title="ECG",
         ecg=found,
         instance=found.instance,
+        is_same_ecg=is_same_ecg,
         latest=latest,
         views=[_view(visit, one) for one in latest.said] if latest else [],
         steps=time_line(found),

@@ -13,7 +13,8 @@ class ReportContext:
     """What a report says of the node and of the result; the same context gives the same bytes.
 
     `when` is the instant of the stored result; `content_sha256` the hash of the source's data set. `channels`
-    are the pairs (multiplex group, channel) of a waveform object that were read, both from 1. `heatmap_strength` is
+    are the pairs (multiplex group, channel) of a waveform object that were read, both from 1. `same_ecg` are study,
+    series, class and instance UID of each other object of the same ECG. `heatmap_strength` is
     the opacity of the hottest place, 0 to 1.
     """
 
@@ -25,6 +26,7 @@ class ReportContext:
     codes: ReportCodes = field(default_factory=ReportCodes)
     heatmap_strength: float = 0.5
     channels: tuple[tuple[int, int], ...] = ()
+    same_ecg: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,7 +42,7 @@ def build_sr(
     add_equipment(target, source, model, context)
     target.CompletionFlag, target.VerificationFlag, target.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
     target.AuthorObserverSequence = [_author(source, context)]
-    _add_references(target, source, heatmaps, predecessors)
+    _add_references(target, source, heatmaps, predecessors, context)
     target.CodingSchemeIdentificationSequence = [_own_scheme(context)]
     tree = content_tree(source, findings, heatmaps, model, context)
     for element in tree:
@@ -59,11 +59,16 @@ def _author(source: SourceHeader, context: ReportContext) -> Dataset:
 
 
 def _add_references(
-    target: Dataset, source: SourceHeader, heatmaps: Sequence[BuiltObject], predecessors: Sequence[BuiltObject]
+    target: Dataset,
+    source: SourceHeader,
+    heatmaps: Sequence[BuiltObject],
+    predecessors: Sequence[BuiltObject],
+    context: ReportContext,
 ) -> None:
     evidence = [
         (source.study_instance_uid, source.series_instance_uid, source.sop_class_uid, source.sop_instance_uid),
         *map(_uids, heatmaps),
+        *context.same_ecg,
     ]
     target.CurrentRequestedProcedureEvidenceSequence = hierarchy(evidence)
     if predecessors:

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from core.values import LABELS, Label, ModelIdentity
 from dicom_node import codes
 from dicom_node.codes import Code
-from dicom_node.contexts import ObjectKind
+from dicom_node.contexts import STORAGE_CLASSES, ObjectKind
 from dicom_node.headers import SourceHeader
 from dicom_node.items import code_item, device_uid, reference
 from dicom_node.objects import BuiltObject, FrameFinding, ReportContext
@@ -207,6 +207,9 @@ def _qualitative(findings: Sequence[FrameFinding], context: ReportContext) -> li
             items.append(_text(codes.SUMMARY, frame + label_summary(judgement.label, judgement.probabilities)))
         elif judgement.reason is not None:
             items.append(_text(codes.SUMMARY, frame + reason_summary(judgement.reason)))
+    for _study, _series, sop_class, uid in context.same_ecg:
+        name, _kind = STORAGE_CLASSES.get(sop_class, (sop_class, None))
+        items.append(_text(codes.SAME_ECG, f"{name} {uid}"))
     items.append(_text(codes.COMMENT, NOT_VERIFIED))
     return items
 

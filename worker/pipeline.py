@@ -21,6 +21,7 @@ from dicom_node.report import BuiltObject, FrameFinding, ReportContext, build_sr
 from model.classifier import Classifier
 from records.database import Database
 from records.jobs import ClaimedJob, renew_lease
+from records.related import find_related
 from records.results import Answer, FrameResult, Route, StoredReport, record_answer
 from worker.decoder import Decoder
 from worker.files import save_result
@@ -147,6 +148,10 @@ def _report_context(prepared: Prepared, tools: Tools) -> ReportContext:
         codes=report_codes(settings),
         heatmap_strength=settings.heatmap_strength,
         channels=prepared.channels,
+        same_ecg=tuple(
+            (one.study_instance_uid, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid)
+            for one in find_related(tools.database, prepared.job.ecg_id) or ()
+        ),
     )
 
 

@@ -25,6 +25,9 @@ from dicom_node.wrap import outgoing_of
 from records.queries import EcgSummary
 from records.tables import Disposition, Instance, Report
 from tests.conftest import DATA, need_data
+from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
+from tests.intake.test_related_objects import outgoing
+from tests.intake.waveform_objects import Group, beats, build_waveform
 from tests.node import Node, running_node
 
 JUDGED = "judged"
@@ -174,6 +177,18 @@ def _referenced_channels(item: Dataset) -> list[list[int]]:
         if "ReferencedWaveformChannels" in one
     ]
     return found + [one for child in item.get("ContentSequence", []) for one in _referenced_channels(child)]
+
+
+def test_a_report_names_the_object_of_the_same_ecg_that_came_before(node: Node, tmp_path: Path) -> None:
+    waveform, pdf = build_waveform(Group(beats())), encapsulate_pdf(build_pdf())
+    first, second = outgoing(waveform, tmp_path), outgoing(pdf, tmp_path, waveform)
+    node.push([first])
+    node.wait_ended(first.sop_instance_uid, ENDED_S)
+    node.push([second])
+    summary = node.wait_ended(second.sop_instance_uid, ENDED_S)
+    (report,) = _reports(node, summary)
+    texts = [item.get("TextValue") for part in report.ContentSequence for item in part.get("ContentSequence", [])]
+    assert f"General ECG Waveform {first.sop_instance_uid}" in texts
 
 
 @pytest.mark.parametrize(
