@@ -1,12 +1,14 @@
 """The audit database: SQLite on one machine, PostgreSQL where there are several."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -21,6 +23,9 @@ from records.trail import flush_events
 
 # SQLSTATE classes that pass by themselves: connection lost, resources, operator, system, lock or serialisation
 _PASSING = ("08", "53", "57", "58", "40", "55P03")
+# The server's own limit comes first and leaves the connection usable
+_SERVER_FIRST_S = 2.0
+_INTERRUPTIBLE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def _sqlite_engine(url: str, settings: Settings) -> Engine:
 def _postgresql_engine(url: Any, settings: Settings) -> Engine:
     limit = int(settings.database_timeout_s * 1000)
     options = f"-c statement_timeout={limit} -c lock_timeout={limit} -c idle_in_transaction_session_timeout={3 * limit}"
-    return create_engine(
+    engine = create_engine(
         url,
         hide_parameters=True,
         pool_pre_ping=True,
@@ -107,11 +112,35 @@ def _postgresql_engine(url: Any, settings: Settings) -> Engine:
         connect_args={
             "options": f"{options} -c synchronous_commit=on -c timezone=UTC",
             "connect_timeout": max(2, int(settings.database_timeout_s)),
-            # a frozen server keeps its sockets open: the kernel must give up for us
+            # A machine that is gone answers nothing: the kernel must give up for us
             "tcp_user_timeout": limit,
             "keepalives_idle": 5,
         },
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: list[Any], named: dict[str, Any]) -> _BoundedConnection:
+        connection = _BoundedConnection.connect(*arguments, **named)
+        connection.limit_s = settings.database_timeout_s + _SERVER_FIRST_S
+        return connection
+
+    return engine
+
+
+class _BoundedConnection(psycopg.Connection[Any]):
+    """Gives up on a server that keeps its sockets open and says nothing, as a frozen one does: the kernel of its
+    machine still acknowledges, so that neither its own limits nor TCP's end the wait."""
+
+    limit_s: float | None = None
+
+    def wait(self, gen: Any, interval: float = _INTERRUPTIBLE_S, timeout: float | None = None) -> Any:
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.limit_s is not None and time.monotonic() - began >= self.limit_s:
+                self.close()  # what it is doing is unknown: it must not go back into the pool
+            raise
 
 
 @contextmanager

@@ -1,0 +1,137 @@
+"""T06: a database that is locked, restarted, cut off or frozen: A700 in time, no hang, and all goes on by itself.
+
+Seen to fail with no limit on the wait for a lock (SQLite), with connections that wait for a frozen server for ever
+(PostgreSQL), and with files kept whose transaction failed.
+"""
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from core.settings import Destination
+from dicom_node.scu import Outgoing, send
+from dicom_node.statuses import Status
+from tests.faults.harness import FaultNode, Forks, must_hold
+from tests.faults.objects import ecg_object
+from tests.faults.scripted_pacs import ScriptedPacs
+from tests.servers import PostgreSql, running_postgresql, wait_until
+from tests.tally import Report
+
+# Far above every limit in the settings, far below for ever
+HANG_S = 90.0
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
+    scp = ScriptedPacs(tmp_path / "pacs").start()
+    yield scp
+    scp.stop()
+
+
+@pytest.fixture
+def own_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSql]:
+    """A cluster that may be restarted and frozen without hurting other tests."""
+    folder = Path("/tmp") / f"pg-t06-{os.getpid()}"
+    with running_postgresql(folder) as server:
+        yield server
+
+
+def _node(folder: Path, forks: Forks, pacs: ScriptedPacs, **given: object) -> FaultNode:
+    node = FaultNode(folder, forks, destinations={"there": pacs.destination}, **given)
+    node.start("send", "work", "listen")
+    return node
+
+
+def _push(address: Destination, one: Outgoing) -> int | None:
+    began = time.monotonic()
+    (outcome,) = send(address, "CART", [one], HANG_S)
+    assert time.monotonic() - began < HANG_S
+    return outcome.status
+
+
+def _push_until_taken(address: Destination, one: Outgoing) -> None:
+    wait_until(lambda: _push(address, one) == Status.SUCCESS, HANG_S, "the ECG is taken again")
+
+
+@pytest.mark.parametrize(("limit_s", "locked_s"), [(4.0, 6.0), pytest.param(10.0, 30.0, marks=pytest.mark.faults)])
+def test_a_locked_sqlite_is_answered_with_a700_and_work_goes_on_when_it_is_free(
+    limit_s: float, locked_s: float, tmp_path: Path, forks: Forks, pacs: ScriptedPacs, tally: Report
+) -> None:
+    node = _node(tmp_path / "node", forks, pacs, database_timeout_s=limit_s)
+    try:
+        before, during = ecg_object(1), ecg_object(2)
+        address = node.address()
+        assert _push(address, before) == Status.SUCCESS
+        lock = sqlite3.connect(node.folder / "ecg-node.sqlite3", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        free_at = time.monotonic() + locked_s
+        refused = 0
+        while time.monotonic() < free_at - limit_s:
+            assert _push(address, during) == Status.OUT_OF_RESOURCES
+            refused += 1
+        assert refused
+        lock.execute("ROLLBACK")
+        lock.close()
+        _push_until_taken(address, during)
+        must_hold(node, [before, during], pacs)
+        must_hold(node, [before, during], pacs, settled=True)
+        tally("T06", cases=refused + 2)
+    finally:
+        node.close()
+
+
+def test_a_postgresql_that_is_cut_off_restarted_or_frozen_costs_time_and_no_ecg(
+    own_postgresql: PostgreSql, tmp_path: Path, forks: Forks, pacs: ScriptedPacs, tally: Report
+) -> None:
+    node = _node(
+        tmp_path / "node", forks, pacs, database_url=own_postgresql.make_database(), database_timeout_s=4.0
+    )  # fmt: skip
+    try:
+        address = node.address()
+        taken = [ecg_object(1)]
+        assert _push(address, taken[0]) == Status.SUCCESS
+        for fault in (_terminate_backends, _stop_and_start, _freeze):
+            during, after = ecg_object(10 * len(taken)), ecg_object(10 * len(taken) + 1)
+            fault(own_postgresql, lambda one=during: _push(address, one))
+            _push_until_taken(address, during)
+            _push_until_taken(address, after)
+            taken += [during, after]
+            must_hold(node, taken, pacs)
+        node.end("work")
+        must_hold(node, taken, pacs, settled=True)
+        tally("T06", cases=3, kills=2)
+    finally:
+        node.close()
+
+
+def _terminate_backends(server: PostgreSql, push: Callable[[], int | None]) -> None:
+    with psycopg.connect(server.admin, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    assert push() in (Status.SUCCESS, Status.OUT_OF_RESOURCES)
+
+
+def _stop_and_start(server: PostgreSql, push: Callable[[], int | None]) -> None:
+    server.control("-m", "immediate", "stop")
+    try:
+        assert push() == Status.OUT_OF_RESOURCES
+    finally:
+        server.control("start")
+
+
+def _freeze(server: PostgreSql, push: Callable[[], int | None]) -> None:
+    postmaster = server.pid()
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    frozen = [postmaster, *map(int, children)]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert push() == Status.OUT_OF_RESOURCES
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
