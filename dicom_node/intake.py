@@ -12,10 +12,19 @@ from core.values import ReceivedInstance
 from core.wakeup import Wakeup
 from dicom_node import received_header as header
 from dicom_node.admission import is_stat_caller
-from dicom_node.contexts import storage_classes
+from dicom_node.contexts import ObjectKind, kind_of, storage_classes
 from dicom_node.spool import Spool, Spooled
 from dicom_node.statuses import RefusedBecause, Status
-from dicom_node.strict import Unreadable, Walked, walk
+from dicom_node.strict import (
+    DOUBLE_FLOAT_PIXEL_DATA,
+    ENCAPSULATED_DOCUMENT,
+    FLOAT_PIXEL_DATA,
+    PIXEL_DATA,
+    WAVEFORM_SEQUENCE,
+    Unreadable,
+    Walked,
+    walk,
+)
 from records.database import Database
 from records.instances import Receipt, record_received
 from records.trail import record_event
@@ -176,9 +185,22 @@ def _check_uids(incoming: Incoming, walked: Walked) -> None:
         raise Refused(Status.DATA_SET_DOES_NOT_MATCH, RefusedBecause.UID_OF_DATA_SET)
 
 
+def _check_content(incoming: Incoming, walked: Walked) -> None:
+    """What was cut off between two elements has lengths that hold; its pixels, which come last, are missing."""
+    needed = _CONTENT.get(kind_of(incoming.sop_class_uid))
+    if needed and not needed & walked.contents:
+        raise Refused(Status.TRUNCATED, RefusedBecause.NO_CONTENT)
+
+
 _LINKING = (
     header.SOP_CLASS_UID,
     header.SOP_INSTANCE_UID,
     header.STUDY_INSTANCE_UID,
     header.SERIES_INSTANCE_UID,
 )
+# Type 1 in these objects: PS3.3 C.7.6.3, C.10.9, C.24.2
+_CONTENT = {
+    ObjectKind.IMAGE: {PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA},
+    ObjectKind.WAVEFORM: {WAVEFORM_SEQUENCE},
+    ObjectKind.PDF: {ENCAPSULATED_DOCUMENT},
+}

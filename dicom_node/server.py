@@ -6,6 +6,7 @@ thread that accepts, and stops serving past file descriptor 1023.
 
 import contextlib
 import socket
+import struct
 import threading
 from typing import Any
 
@@ -16,12 +17,16 @@ from pynetdicom.presentation import PresentationContext
 
 from core.settings import Settings
 from dicom_node.admission import Budget
-from dicom_node.bounded_socket import BoundedSocket
+from dicom_node.bounded_socket import LARGEST_OTHER_PDU, BoundedSocket
 from dicom_node.guarded_machine import guard
 from dicom_node.lobby import Lobby
+from dicom_node.statuses import LOCAL_LIMIT_EXCEEDED
 
 _log = structlog.get_logger(__name__)
 _SPARE_THREADS = 16  # above the limit of associations, so that the ones too many are told so
+
+_A_ASSOCIATE_RJ = 0x03  # PS3.8 9.3.4
+_REJECTION = struct.pack(">BxLx3B", _A_ASSOCIATE_RJ, 4, *LOCAL_LIMIT_EXCEEDED)
 
 
 class SharedContexts(list[PresentationContext]):
@@ -75,12 +80,24 @@ class BoundedServer(transport.ThreadedAssociationServer):
     def _enter(self, connection: socket.socket, address: tuple[str, int]) -> None:
         busy = len(self.active_associations)
         if busy >= self.settings.max_associations + _SPARE_THREADS:
-            connection.close()
+            self._turn_away(connection)
             return
         thread = threading.Thread(
             target=self.process_request_thread, args=(connection, address), name="entering", daemon=True
         )
         thread.start()
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Reject an association without a thread: a peer that is cut off does not know that it may come again."""
+        with connection, contextlib.suppress(OSError):
+            if self.ssl_context is not None:
+                return
+            connection.setblocking(False)
+            # What is left unread would make the kernel reset the connection before the peer has read its rejection
+            with contextlib.suppress(BlockingIOError):
+                while connection.recv(LARGEST_OTHER_PDU):
+                    pass
+            connection.sendall(_REJECTION)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.ssl_context is not None:

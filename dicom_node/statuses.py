@@ -83,6 +83,7 @@ class RefusedBecause(StrEnum):
     UID_OF_DATA_SET = "SOP instance UID of data set and command differ"
     NO_DATA_SET = "no data set"
     TRUNCATED = "data set ends before its lengths say"
+    NO_CONTENT = "no pixels, waveform or document in it"
     UNREADABLE = "data set cannot be read"
     TOO_DEEP = "sequences nested too deeply"
     UID_MISSING = "SOP, study or series UID is missing"

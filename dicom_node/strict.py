@@ -18,6 +18,10 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA_GROUP = 0x7FE0
 PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
+WAVEFORM_SEQUENCE = 0x54000100
+ENCAPSULATED_DOCUMENT = 0x00420011
+CONTENTS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, WAVEFORM_SEQUENCE, ENCAPSULATED_DOCUMENT})
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 # Width in bytes of what a big endian value has to be swapped by
 _WIDTHS = {b"US": 2, b"SS": 2, b"OW": 2, b"AT": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"OL": 4}
@@ -41,6 +45,8 @@ class Walked:
     """What the walk saw: wanted top-level values as sent, and a digest that ignores how the data set was encoded."""
 
     values: dict[int, bytes] = field(default_factory=dict)
+    contents: set[int] = field(default_factory=set)
+    """Which of CONTENTS stand at the top level."""
     comparison_sha256: str = ""
     pixel_sha256: str = ""
 
@@ -147,6 +153,8 @@ class _Walk:
     def _element(self, tag: int, implicit: bool) -> None:
         if tag >> 16 in (0x0000, 0x0002):  # command and file meta elements have no place in a data set
             raise Unreadable(Status.CANNOT_UNDERSTAND, RefusedBecause.UNREADABLE)
+        if tag in CONTENTS and not self._levels:
+            self._walked.contents.add(tag)
         vr, length = self._implicit_head(tag) if implicit else self._explicit_head()
         if length == UNDEFINED or vr == b"SQ":
             self._open_sequence(tag, vr, length, implicit)
