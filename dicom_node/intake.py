@@ -170,6 +170,7 @@ def check(incoming: Incoming, settings: Settings) -> Walked:
     except Unreadable as error:
         raise Refused(error.status, error.because) from error
     _check_uids(incoming, walked)
+    _check_content(incoming, walked)
     return walked
 
 

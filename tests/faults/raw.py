@@ -72,10 +72,11 @@ def p_data(context: int, control: int, data: bytes) -> bytes:
 def data_set(
     uid: bytes = b"1.2.3.4.5", sop_class: str = SECONDARY_CAPTURE, study: bytes = b"1.2.3", more: bytes = b""
 ) -> bytes:
-    """A small data set with the UIDs that the listener needs; `more` comes last."""
+    """A small data set with the UIDs and pixels that the listener needs; `more` comes before the pixels."""
     head = element(0x00080016, sop_class.encode()) + element(0x00080018, uid)
     head += element(0x00100010, b"ZZCANARY^RAW") + element(0x00100020, b"ZZCANARY-1")
-    return head + element(0x0020000D, study) + element(0x0020000E, study + b".1") + more
+    head += element(0x0020000D, study) + element(0x0020000E, study + b".1")
+    return head + more + element(0x7FE00010, bytes(2))
 
 
 def store(
