@@ -11,7 +11,7 @@ Samples = NDArray[np.float32]
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # CID 3001 "ECG Leads": MDC codes 2:n and SCP-ECG codes 5.6.3-9-n number the leads alike (EN 1064 Table 5)
-_NUMBERED = {
+NUMBERED = {
     **{1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"},
     **{2 + n: f"V{n}" for n in range(1, 7)},
 }
@@ -29,7 +29,7 @@ def lead_of(channel: Dataset) -> str | None:
     source = (channel.get("ChannelSourceSequence") or [Dataset()])[0]
     code = str(source.get("CodeValue") or "").strip()
     if (number := _number(code)) is not None:
-        return _NUMBERED.get(number)
+        return NUMBERED.get(number)
     if named := _REFERENCE_ID.match(code):
         return _BY_UPPER.get(named[1].upper())
     for text in (code, source.get("CodeMeaning"), channel.get("ChannelLabel")):

@@ -11,7 +11,7 @@ from core.states import Reason
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 PALETTE = "PALETTE COLOR"
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"})
-_BITS_ALLOCATED = frozenset({1, 8, 16, 32})
+BITS_ALLOCATED = frozenset({1, 8, 16, 32})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _check(photometric: str, samples: int, allocated: int, stored: int, high: in
         raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, "photometric interpretation is none that ECGs are sent in")
     if not fitting:
         raise NotDiagnostic(Reason.DAMAGED, f"{samples} samples a pixel do not fit {photometric}")
-    if allocated not in _BITS_ALLOCATED:
+    if allocated not in BITS_ALLOCATED:
         raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, f"{allocated} bits allocated")
     if not stored <= high + 1 <= allocated:
         raise NotDiagnostic(Reason.DAMAGED, f"{stored} bits stored up to bit {high} of {allocated}")

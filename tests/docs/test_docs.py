@@ -8,10 +8,13 @@ import pytest
 from typer.main import get_command
 
 from cli.main import app
+from core.settings import Settings
+from dicom_node.contexts import accepted_contexts
 from tests.conftest import ROOT
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
+CONFORMANCE = runpy.run_path(str(ROOT / "docs" / "make_conformance.py"))
 RISKS = runpy.run_path(str(ROOT / "docs" / "make_risks.py"))
 
 
@@ -35,6 +38,25 @@ def test_the_page_of_risks_has_the_figures_of_the_last_run_and_the_tests_there_a
     assert (ROOT / "docs" / "risks.md").read_text(encoding="utf-8") == RISKS["risks_page"](), (
         "python docs/make_risks.py"
     )
+
+
+def test_the_conformance_statement_is_made_from_the_code() -> None:
+    assert (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8") == CONFORMANCE["conformance_page"](), (
+        "python docs/make_conformance.py"
+    )
+
+
+def test_the_conformance_statement_lists_exactly_the_contexts_that_the_listener_accepts() -> None:
+    page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+    part = page[page.index("#### 4.2.1 Receiver") : page.index("##### 4.2.1.2")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in part.splitlines()]
+    stated = {cells[2]: cells[3].split(", ") for cells in rows if len(cells) == 6 and cells[2][:1].isdigit()}
+    named = {short: uid for uid, short in CONFORMANCE["SHORT"].items()}
+    accepted = {
+        str(one.abstract_syntax): [str(uid) for uid in one.transfer_syntax or ()]
+        for one in accepted_contexts(Settings())
+    }
+    assert {uid: [named[one] for one in syntaxes] for uid, syntaxes in stated.items()} == accepted
 
 
 def test_every_command_is_in_the_docs() -> None:
