@@ -1,6 +1,5 @@
 """`ecg-node alerts`: what a person has to see, and that one has seen it."""
 
-import getpass
 import json
 from dataclasses import asdict
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli.common import console, open_records, out
+from cli.common import console, open_records, os_user, out
 from core.settings import read_settings
 
 app = typer.Typer(help="What a person has to see: ECGs without an answer, suspected infarctions.", no_args_is_help=True)
@@ -51,7 +50,7 @@ def ack(
     from records.alerts import acknowledge_alert
 
     with open_records(read_settings()) as database:
-        done = acknowledge_alert(database, alert_id, f"cli:{getpass.getuser()}", why)
+        done = acknowledge_alert(database, alert_id, os_user(), why)
     if not done:
         console.print(f"alert {alert_id} is unknown, or acknowledged already: `ecg-node alerts ls --all`")
         raise typer.Exit(1)

@@ -104,10 +104,16 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from model.card import read_card, shipped_model_dir
+    from model.store import find_exact, read_model, start_folder
+    from records.models import find_chosen
 
-    folder = settings.model_dir or shipped_model_dir()
-    card = read_card(folder)
+    with open_records(settings) as database:
+        chosen = find_chosen(database).service
+    if chosen is None:
+        stored = read_model(start_folder(settings))
+    else:
+        stored = find_exact(settings, chosen.weights_sha256, chosen.card_sha256)
+    card = stored.card
     yield Finding("model", True, f"{card.name} {card.version}, sha256 {card.weights_sha256[:12]} matches its card")
 
 

@@ -16,6 +16,7 @@ from cli import (
     inspection,
     model,
     processes,
+    reanalyse,
     retention,
     trail,
     users,
@@ -40,6 +41,7 @@ retention.add_commands(app)
 backup.add_commands(app)
 health.add_commands(app)
 processes.add_commands(app)
+reanalyse.add_commands(app)
 inspection.add_commands(app)
 ecgs.add_commands(app)
 doctor.add_commands(app)

@@ -1,10 +1,11 @@
-"""`ecg-node model`: audit data, train, evaluate, explain, export and release the network."""
+"""`ecg-node model`: audit data, train, evaluate, explain, export and package the network, and put it into service."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import model_service
 from cli.common import out
 
 model_app = typer.Typer(help="The network: data, training, evaluation, release.", no_args_is_help=True)
@@ -82,13 +83,16 @@ def export(to: Annotated[Path, typer.Argument(help="Folder for the SavedModel.")
 
 
 @model_app.command()
-def release(
+def package(
     trained: Annotated[Path, typer.Argument(help="Folder that `train` wrote.", exists=True, file_okay=False)],
-    models: Annotated[Path, typer.Argument(help="Folder of released models; one is made in it, named by sha256.")],
+    models: Annotated[Path, typer.Argument(help="Folder of models; one is made in it, named by sha256.")],
     version: Annotated[str, typer.Option(help="Version of the model.")],
     calibration: Annotated[Path | None, typer.Option(help="JSON of temperature and thresholds.")] = None,
 ) -> None:
-    """Make a trained network a model that the node can be pointed at."""
+    """Make a trained network a model that the node can be switched to."""
     from model.release import release_trained
 
     out.print(str(release_trained(trained, models, version, calibration)), highlight=False)
+
+
+model_service.add_commands(model_app)

@@ -16,9 +16,11 @@ from console.words import local
 from core.errors import BadModel
 from core.states import EventKind
 from core.values import LABELS
-from model.card import Card, read_card, shipped_model_dir
+from model.card import Card, read_card
+from model.store import find_exact, start_folder
 from records.clock import database_time
 from records.figures import list_day_figures, list_models_in_use, quantile
+from records.models import find_chosen
 from records.reads import TrainingRow, count_agreement, list_training_rows
 from records.trail import record_event
 
@@ -55,8 +57,8 @@ def _midnights(visit: Visit) -> list[datetime]:
 
 
 def _card(visit: Visit) -> tuple[Card | None, str, str]:
-    folder = visit.settings.model_dir or shipped_model_dir()
     try:
+        folder = _folder_in_service(visit)
         with _ONE:
             card = _read_card_once(folder, (folder / "card.json").stat().st_mtime_ns)
     except (BadModel, OSError) as error:
@@ -65,6 +67,13 @@ def _card(visit: Visit) -> tuple[Card | None, str, str]:
         if path.exists():
             return card, path.read_text(encoding="utf-8"), ""
     return card, "", ""
+
+
+def _folder_in_service(visit: Visit) -> Path:
+    chosen = find_chosen(visit.database).service
+    if chosen is None:
+        return start_folder(visit.settings)
+    return find_exact(visit.settings, chosen.weights_sha256, chosen.card_sha256).folder
 
 
 @cache

@@ -145,9 +145,14 @@ class Settings(BaseSettings):
     trail_key: SecretStr = Field(
         SecretStr(""), description="Key of the trail's hash chain; empty: made once, in the data folder."
     )
-    model_dir: Path | None = Field(None, description="Folder of a released model; empty: the one that is shipped.")
     installation: Annotated[str, StringConstraints(pattern=r"^[ -\[\]-}]{1,64}$")] = Field(
         "ecg-node", description="Name of this installation in plain ASCII; part of its UIDs and in its reports."
+    )
+    model_dir: Path | None = Field(
+        None, description="Folder of the model to start with, until one is released; empty: the one that is shipped."
+    )
+    models_dir: Path | None = Field(
+        None, description="Folder of models by sha256, for `ecg-node model release`; empty: models in the data folder."
     )
     demo: bool = Field(False, description="Open to every caller, on loopback only. Never in production.")
 

@@ -73,6 +73,23 @@ class CommitmentRequestState(StrEnum):
     ANSWERED = "answered"
 
 
+class ModelRole(StrEnum):
+    """What a model does at this installation."""
+
+    SERVICE = "service"
+    SHADOW = "shadow"
+
+
+class ModelAction(StrEnum):
+    """What changed the model of a role."""
+
+    START = "start"
+    RELEASE = "release"
+    ROLLBACK = "rollback"
+    SHADOW = "shadow"
+    STOP = "stop"
+
+
 class AlertKind(StrEnum):
     """What a person is told of."""
 
@@ -125,6 +142,8 @@ class EventKind(StrEnum):
     MODEL_LOADED = "model_loaded"
     MODEL_RELEASED = "model_released"
     MODEL_ROLLED_BACK = "model_rolled_back"
+    MODEL_SHADOWED = "model_shadowed"
+    MODEL_UNSHADOWED = "model_unshadowed"
     REANALYSIS_REQUESTED = "reanalysis_requested"
     ALERT_RAISED = "alert_raised"
     ALERT_ACKNOWLEDGED = "alert_acknowledged"

@@ -49,3 +49,13 @@ class BuiltObject:
     transfer_syntax_uid: str
     frame: int | None
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """An object that is somewhere already, by the four UIDs that find it."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str

@@ -9,7 +9,7 @@ from core.values import ModelIdentity
 from dicom_node import codes
 from dicom_node.headers import SourceHeader, copy_patient_and_study, list_requests
 from dicom_node.items import add_equipment, add_times, device_uid, finished, hierarchy
-from dicom_node.objects import BuiltObject, FrameFinding, ReportContext
+from dicom_node.objects import BuiltObject, FrameFinding, ObjectReference, ReportContext
 from dicom_node.report_tree import content_tree
 from dicom_node.scu import SR_CLASS_UIDS
 from dicom_node.texts import MANUFACTURER, MODEL_NAME, SR_SERIES
@@ -27,7 +27,7 @@ def build_sr(
     model: ModelIdentity,
     context: ReportContext,
     sr_class: str,
-    predecessors: Sequence[BuiltObject] = (),
+    predecessors: Sequence[ObjectReference] = (),
 ) -> BuiltObject:
     """An SR about one source object; `sr_class` is a key of SR_CLASS_UIDS. In a series of its own: viewers load one."""
     target = Dataset()
@@ -62,7 +62,7 @@ def _add_references(
     target: Dataset,
     source: SourceHeader,
     heatmaps: Sequence[BuiltObject],
-    predecessors: Sequence[BuiltObject],
+    predecessors: Sequence[ObjectReference],
     context: ReportContext,
 ) -> None:
     evidence = [
@@ -78,7 +78,7 @@ def _add_references(
         target.ReferencedRequestSequence = requests
 
 
-def _uids(built: BuiltObject) -> tuple[str, str, str, str]:
+def _uids(built: BuiltObject | ObjectReference) -> tuple[str, str, str, str]:
     return built.study_instance_uid, built.series_instance_uid, built.sop_class_uid, built.sop_instance_uid
 
 

@@ -108,8 +108,15 @@ def _judge(known: list[Instance], received: ReceivedInstance) -> tuple[Outcome, 
     return Outcome.CONFLICT, None
 
 
-def queue_job(session: Session, row: Instance, now: datetime, request: str = "first", priority: int = 0) -> int:
-    """Queue an analysis of an instance; a lower `priority` is claimed earlier.
+def queue_job(
+    session: Session,
+    row: Instance,
+    now: datetime,
+    request: str = "first",
+    priority: int = 0,
+    stat: bool | None = None,
+) -> int:
+    """Queue an analysis of an instance; a lower `priority` is claimed earlier; STAT as the instance, or as given.
 
     Raises Rejected when its file was deleted.
     """
@@ -119,7 +126,7 @@ def queue_job(session: Session, row: Instance, now: datetime, request: str = "fi
         ecg_id=row.id,
         request=request,
         state=JobState.QUEUED.value,
-        stat=row.stat,
+        stat=row.stat if stat is None else stat,
         priority=priority,
         not_before=now,
         created_at=now,

@@ -32,6 +32,8 @@ from core.states import (
     CommitmentState,
     DeliveryState,
     JobState,
+    ModelAction,
+    ModelRole,
     NotificationState,
     Reason,
     ReportKind,
@@ -207,6 +209,52 @@ class Classification(Base):
     thumbnail_sha256: Mapped[str | None] = mapped_column(SHA256)
     heat_sha256: Mapped[str | None] = mapped_column(SHA256)
     area: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime]
+
+
+class ModelRelease(Base):
+    """A change of the model in service or in shadow; the latest row of a role holds. An empty sha256 means none."""
+
+    __tablename__ = "model_release"
+    __table_args__ = (_one_of("role", ModelRole), _one_of("action", ModelAction))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    action: Mapped[str] = mapped_column(String(16))
+    weights_sha256: Mapped[str] = mapped_column(SHA256)
+    card_sha256: Mapped[str] = mapped_column(SHA256)
+    version: Mapped[str] = mapped_column(String(64))
+    calibration_version: Mapped[str] = mapped_column(String(64))
+    thresholds: Mapped[dict[str, Any]]
+    actor: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class ShadowClassification(Base):
+    """What a model in shadow said beside the answer of a job; never reported. `error` where it broke."""
+
+    __tablename__ = "shadow_classification"
+    __table_args__ = (
+        UniqueConstraint("job_id", "frame", "card_sha256"),
+        CheckConstraint("error IS NOT NULL OR (label IS NULL) <> (reason IS NULL)", name="label_or_reason_or_error"),
+        _one_of("label", Label),
+        Index(None, "card_sha256", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    ecg_id: Mapped[int] = mapped_column(ForeignKey("instance.id"), index=True)
+    frame: Mapped[int] = mapped_column(Integer)
+    label: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None] = mapped_column(String(32))
+    probability_normal: Mapped[float | None]
+    probability_abnormal_heartbeat: Mapped[float | None]
+    probability_myocardial_infarction: Mapped[float | None]
+    model: Mapped[dict[str, Any]]
+    weights_sha256: Mapped[str] = mapped_column(SHA256)
+    card_sha256: Mapped[str] = mapped_column(SHA256)
+    error: Mapped[str | None] = mapped_column(Text)
     recorded_at: Mapped[datetime]
 
 

@@ -9,8 +9,9 @@ from core.errors import Rejected, Unavailable
 from core.wakeup import Wakeup
 from records.jobs import ClaimedJob, LostLease, claim_jobs, fail_job, retry_job, return_job
 from records.processes import process_id
-from worker.pipeline import Tools, judge
+from worker.pipeline import Prepared, Tools, judge
 from worker.related import Turn, find_turn
+from worker.shadow import judge_in_shadow
 
 _log = structlog.get_logger(__name__)
 _RETRY_S = 5.0
@@ -22,8 +23,9 @@ def judging_round(tools: Tools, wakeup: Wakeup) -> int:
     settings = tools.settings
     jobs = claim_jobs(tools.database, process_id("work"), settings.batch_size, settings.lease_s, settings.max_attempts)
     if jobs:
-        _judge_or_halve(_without_waiting(jobs, tools), tools)
+        judged = _judge_or_halve(_without_waiting(jobs, tools), tools)
         wakeup.wake_senders()
+        judge_in_shadow(judged, tools)
     return len(jobs)
 
 
@@ -38,12 +40,12 @@ def _without_waiting(jobs: Sequence[ClaimedJob], tools: Tools) -> list[ClaimedJo
     return ready
 
 
-def _judge_or_halve(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
+def _judge_or_halve(jobs: Sequence[ClaimedJob], tools: Tools) -> list[Prepared]:
     """Judge a batch; one that raises is halved down to the job that breaks it, so that its neighbours are judged."""
     if not jobs:
-        return
+        return []
     try:
-        judge(jobs, tools)
+        return judge(jobs, tools)
     except Unavailable as error:
         _log.warning("jobs_returned", jobs=[job.job_id for job in jobs], why=str(error))
         for job in jobs:
@@ -51,10 +53,9 @@ def _judge_or_halve(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
     except Exception as error:  # noqa: BLE001 - the worker's edge: whatever one picture raises must not stop the others
         if len(jobs) > 1:
             middle = len(jobs) // 2
-            _judge_or_halve(jobs[:middle], tools)
-            _judge_or_halve(jobs[middle:], tools)
-        else:
-            _set_aside(jobs[0], tools, error)
+            return _judge_or_halve(jobs[:middle], tools) + _judge_or_halve(jobs[middle:], tools)
+        _set_aside(jobs[0], tools, error)
+    return []
 
 
 def _set_aside(job: ClaimedJob, tools: Tools, error: Exception) -> None:

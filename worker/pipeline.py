@@ -17,10 +17,12 @@ from dicom_node.codes import report_codes
 from dicom_node.contexts import need_judged_class
 from dicom_node.headers import SourceHeader, read_source
 from dicom_node.heatmap import build_heatmap, heat_png, picture_png, thumbnail_png
+from dicom_node.objects import ObjectReference
 from dicom_node.report import BuiltObject, FrameFinding, ReportContext, build_sr
 from model.classifier import Classifier
 from records.database import Database
-from records.jobs import ClaimedJob, renew_lease
+from records.jobs import ClaimedJob, fail_job, renew_lease
+from records.reanalysis import EarlierReport, find_earlier_reports, is_superseded
 from records.related import find_related
 from records.results import Answer, FrameResult, Route, StoredReport, record_answer
 from worker.decoder import Decoder
@@ -39,6 +41,8 @@ class Tools:
     database: Database
     decoder: Decoder
     classifier: Classifier
+    shadow: Classifier | None = None
+    shadow_card_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,12 @@ class Prepared:
     channels: tuple[tuple[int, int], ...] = ()
 
 
-def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
-    """Judge claimed jobs as one batch and record each answer. Raises what decoding, the network or a disk raises."""
-    prepared = [_decode(job, tools) for job in jobs]
+def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> list[Prepared]:
+    """Judge claimed jobs as one batch, by one model, and record each answer; what was judged.
+
+    Raises what decoding, the network or a disk raises.
+    """
+    prepared = [_decode(job, tools) for job in jobs if not _superseded(job, tools)]
     began = time.perf_counter()
     judgements = iter(tools.classifier.classify([picture for one in prepared for picture in one.pictures]))
     classify_ms = (time.perf_counter() - began) * 1000
@@ -65,12 +72,23 @@ def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> None:
         taken = choose_routes(routes, tools.settings, _subject(one, mine))
         answer = _answer(one, mine, {"decode": one.decode_ms, "classify_batch": classify_ms}, taken, tools)
         record_answer(tools.database, one.job, answer, taken)
+    return prepared
 
 
 def _subject(prepared: Prepared, judgements: Sequence[Judgement]) -> Subject:
     job = prepared.job
     said = tuple(judgement for _picture, judgement in _frames(prepared, judgements)[0])
     return Subject(job.calling_ae_title, job.modality, job.study_description, said)
+
+
+def _superseded(job: ClaimedJob, tools: Tools) -> bool:
+    """End a re-analysis that would only repeat an answer: the model was changed back while it waited."""
+    model = tools.classifier.identity
+    if not is_superseded(tools.database, job.ecg_id, job.request, model.weights_sha256, model.calibration_version):
+        return False
+    why = f"{Reason.SUPERSEDED.value}: model {model.version}, now in service, has answered this ECG already"
+    fail_job(tools.database, job, why)
+    return True
 
 
 def _decode(job: ClaimedJob, tools: Tools) -> Prepared:
@@ -175,9 +193,20 @@ def _build_reports(
     heatmaps = [build_heatmap(source, picture, judgement, model, context) for picture, judgement in judged]
     findings = [FrameFinding(picture.frame if picture else None, judgement) for picture, judgement in frames]
     built = [(heatmap, "") for heatmap in heatmaps]
+    earlier = find_earlier_reports(tools.database, prepared.job.ecg_id, prepared.job.job_id)
     for sr_class in _sr_classes(routes):
-        built.append((build_sr(source, findings, heatmaps, model, context, sr_class), sr_class))
+        before = _predecessors(earlier, sr_class)
+        built.append((build_sr(source, findings, heatmaps, model, context, sr_class, before), sr_class))
     return built
+
+
+def _predecessors(earlier: Sequence[EarlierReport], sr_class: str) -> list[ObjectReference]:
+    """The SR that a re-analysis follows: the one of the same class, which went to the same destinations, if any."""
+    alike = [one for one in earlier if one.sr_class == sr_class] or list(earlier)
+    return [
+        ObjectReference(one.study_instance_uid, one.series_instance_uid, one.sop_class_uid, one.sop_instance_uid)
+        for one in alike[:1]
+    ]
 
 
 def _sr_classes(routes: Sequence[Route]) -> tuple[str, ...]:

@@ -10,12 +10,10 @@ import structlog
 from core.names import DELIVERY_QUEUE, ROUTINE_QUEUE, STAT_QUEUE
 from core.rounds import Rounds
 from core.settings import Settings
-from core.states import EventKind
 from core.wakeup import Wakeup
 from records.database import Database, open_database
 from records.migrate import need_current_schema
 from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record_stopped
-from records.trail import record_event
 
 _log = structlog.get_logger(__name__)
 
@@ -25,26 +23,16 @@ def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_
     from worker.decoder import Decoder
 
     with Decoder(settings) as decoder:
-        from model.classifier import Classifier, default_model_dir
         from worker.judging import judging_round
-        from worker.pipeline import Tools
+        from worker.models import WorkingModels
         from worker.sweep import SETTLED_S, ResultSweep
 
         database = _open(settings)
         wakeup = Wakeup(settings)
-        classifier = Classifier.load(
-            settings.model_dir or default_model_dir(), threads=settings.worker_threads, batch_size=settings.batch_size
-        )
-        record_event(
-            database,
-            EventKind.MODEL_LOADED,
-            actor="worker",
-            weights_sha256=classifier.identity.weights_sha256,
-            version=classifier.identity.version,
-        )
-        tools = Tools(settings, database, decoder, classifier)
+        models = WorkingModels(settings, database, decoder)
+        models.tools()  # the first load, before this process says that it is ready
         limit_s = settings.batch_size * settings.decode_timeout_s + 4 * settings.lease_s
-        rounds = Rounds("work", lambda: judging_round(tools, wakeup), settings.reconcile_s, limit_s)
+        rounds = Rounds("work", lambda: judging_round(models.tools(), wakeup), settings.reconcile_s, limit_s)
         sweep = Rounds("work-sweep", ResultSweep(settings.data_dir, database), SETTLED_S / 4)
         _run("work", [rounds], settings, database, queues, [sweep])
         wakeup.close()
