@@ -83,7 +83,7 @@ def _room_mm(signal: Signal, style: SheetStyle) -> float:
         part = np.nan_to_num(values[round(begin_s * rate) : round((begin_s + seconds) * rate)]) * style.gain_mm_per_mv
         above, below = (row + 0.5) * style.row_mm, (last - row + 0.5) * style.row_mm
         room = max(room, part.max(initial=0.0) - above, -part.min(initial=0.0) - below)
-    return room + 1.0 if room else 0.0
+    return float(room) + 1.0 if room else 0.0
 
 
 class _Drawing:
