@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
@@ -12,6 +13,8 @@ from pydicom.uid import generate_uid
 
 from dicom_node.scu import Outgoing
 from dicom_node.spool import data_set_of
+from model.rendering import draw_sheet
+from model.synthetic import synthetic_signal
 
 # Must never be seen outside received files, results and the database
 CANARY = "ZZCANARY"
@@ -29,8 +32,29 @@ def ecg_object(number: int = 0, *, like: Outgoing | None = None, **values: objec
     return _outgoing(dataset)
 
 
-def small_object(number: int = 0, *, like: Outgoing | None = None, pixels: int = 8) -> Outgoing:
-    """The smallest picture that is accepted: it ends as not diagnostic."""
+def ecg_sheet(number: int = 0, corner: int | None = None) -> Outgoing:
+    """A drawn 12-lead sheet as a grey picture; `corner` is the value of its first pixels."""
+    rgb = draw_sheet(synthetic_signal(55 + 20 * number % 90, seed=number)).rgb
+    grey = np.ascontiguousarray(rgb[:, :, 1])
+    if corner is not None:
+        grey[:9, :9] = corner
+    dataset = _picture(number, None)
+    dataset.Rows, dataset.Columns = grey.shape
+    dataset.PixelData = grey.tobytes() + b"\0" * (grey.size % 2)
+    return _outgoing(dataset)
+
+
+def small_object(
+    number: int = 0, *, like: Outgoing | None = None, pixels: int = 8, rows: int | None = None
+) -> Outgoing:
+    """The smallest picture that is accepted: it ends as not diagnostic; `rows` is what its header claims."""
+    dataset = _picture(number, like)
+    dataset.Rows, dataset.Columns = rows or pixels, pixels
+    dataset.PixelData = bytes((number + n) % 256 for n in range(pixels * pixels))
+    return _outgoing(dataset)
+
+
+def _picture(number: int, like: Outgoing | None) -> Dataset:
     dataset = Dataset()
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     dataset.SOPInstanceUID = like.sop_instance_uid if like else generate_uid()
@@ -39,13 +63,10 @@ def small_object(number: int = 0, *, like: Outgoing | None = None, pixels: int =
     dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyID, dataset.Modality = "", "", "", "OT"
     dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber = "20250101", "120000", f"A{number}"
     dataset.ReferringPhysicianName, dataset.ConversionType = "", "WSD"
-    dataset.Rows = dataset.Columns = pixels
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit, dataset.PixelRepresentation = 7, 0
-    dataset.PixelData = bytes((number + n) % 256 for n in range(pixels * pixels))
-    dataset["PixelData"].VR = "OB"
-    return _outgoing(dataset)
+    return dataset
 
 
 def data_set_bytes(one: Outgoing) -> bytes:
@@ -71,6 +92,8 @@ def _waveform() -> Dataset:
 
 def _outgoing(dataset: Dataset) -> Outgoing:
     file = io.BytesIO()
+    if "PixelData" in dataset:
+        dataset["PixelData"].VR = "OB"
     if not hasattr(dataset, "file_meta"):
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
