@@ -1,9 +1,11 @@
 """`ecg-node doctor` and `ecg-node status`: what is wrong, and what to do about it."""
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +15,7 @@ from rich.table import Table
 from cli.common import open_records, out
 from core.errors import EcgNodeError
 from core.files import free_bytes
-from core.settings import Settings, read_settings
+from core.settings import PREFIX, Settings, read_settings
 
 SILENT_AFTER_S = 30.0
 
@@ -132,7 +134,24 @@ def _pacs(settings: Settings) -> Iterator[Finding]:
             yield Finding("PACS", False, f"{where}: {error}", advice)
 
 
-LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_port, _disk, _database, _broker, _model, _pacs)
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    from core.secrets import find_weak, is_open_to_others
+    from core.settings import CONFIG_VARIABLE
+
+    secrets = (settings.database_url, settings.broker_url, settings.trail_key)
+    weak = list(find_weak(*(one.get_secret_value() for one in secrets)))
+    for name, why in weak:
+        yield Finding("secrets", False, f"{name} {why}", "set a secret of its own")
+    named = [path for name, path in os.environ.items() if name.startswith(PREFIX) and name.endswith("_FILE")]
+    files = [Path(path) for path in (os.environ.get(CONFIG_VARIABLE), *named) if path]
+    readable = [path for path in files if path.exists() and path.suffix != ".pem" and is_open_to_others(path)]
+    for path in readable:
+        yield Finding("secrets", False, f"every user of this machine can read {path}", f"chmod 600 {path}")
+    if not weak and not readable:
+        yield Finding("secrets", True, "none is empty, known to everyone or open to every user")
+
+
+LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_port, _disk, _database, _broker, _model, _pacs, _secrets)
 
 
 def status(

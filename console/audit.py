@@ -1,19 +1,14 @@
 """The trail: search, verify now, export."""
 
-import csv
-import io
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import timedelta
 
 from starlette.responses import Response, StreamingResponse
 
 from console.visit import Visit
-from console.words import read_time, utc_text
+from console.words import read_time
 from core.states import EventKind
 from records.audit_search import (
-    Entry,
     Search,
     export_trail,
     find_last_verification,
@@ -22,7 +17,8 @@ from records.audit_search import (
     verify_and_record,
 )
 from records.one_ecg import find_ecg_id
-from records.trail import canonical, record_event
+from records.trail import record_event
+from records.trail_export import csv_lines, json_lines
 
 _NOBODY = -1
 _FIELDS = ("kind", "actor", "ecg", "since", "until")
@@ -67,43 +63,18 @@ def verify(visit: Visit) -> Response:
 def export_csv(visit: Visit) -> Response:
     """The events that match as comma-separated values. RFC 4180."""
     _record_export(visit, "csv")
-    return _download(_csv_lines(visit), "text/csv", "trail.csv")
+    return _download(csv_lines(export_trail(visit.database, _search(visit))), "text/csv", "trail.csv")
 
 
 def export_jsonl(visit: Visit) -> Response:
     """The events that match as one JSON object a line."""
     _record_export(visit, "jsonl")
-    lines = (
-        json.dumps(_plain(entry), ensure_ascii=False) + "\n" for entry in export_trail(visit.database, _search(visit))
-    )
-    return _download(lines, "application/jsonl", "trail.jsonl")
+    return _download(json_lines(export_trail(visit.database, _search(visit))), "application/jsonl", "trail.jsonl")
 
 
 def _record_export(visit: Visit, form: str) -> None:
     search = {name: visit.given(name) for name in _FIELDS if visit.given(name)}
     record_event(visit.database, EventKind.TRAIL_EXPORTED, actor=visit.person.name, format=form, search=search)
-
-
-def _csv_lines(visit: Visit) -> Iterator[str]:
-    yield _csv(["seq", "at", "kind", "actor", "ecg_id", "details", "hash"])
-    for entry in export_trail(visit.database, _search(visit)):
-        details = canonical(entry.details)
-        yield _csv([entry.seq, utc_text(entry.at), entry.kind, entry.actor, entry.ecg_id, details, entry.hash])
-
-
-def _csv(values: list[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow([_harmless(value) for value in values])
-    return line.getvalue()
-
-
-def _harmless(value: object) -> object:
-    """A text that a spreadsheet would run as a formula gets a quote before it. OWASP: CSV injection."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
-
-
-def _plain(entry: Entry) -> dict[str, object]:
-    return {**asdict(entry), "at": utc_text(entry.at)}
 
 
 def _download(lines: Iterator[str], media_type: str, name: str) -> Response:

@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from core.destinations import AeTitle, Destination, SrClass, find_conflict
 from core.errors import BadSettings
+from core.secrets import find_weak, holds_secrets, is_open_to_others
 from core.states import AlertKind
 
 __all__ = ["AeTitle", "Destination", "Settings", "SrClass", "read_settings"]
@@ -337,6 +338,16 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _secrets_are_secret(self) -> "Settings":
+        if self.demo:
+            return self
+        secrets = (self.database_url, self.broker_url, self.trail_key)
+        weak = [f"{name}: {why}" for name, why in find_weak(*(one.get_secret_value() for one in secrets))]
+        if weak:
+            raise ValueError("; ".join(weak))
+        return self
+
     @property
     def serves_plain(self) -> bool:
         """Whether the listener takes DICOM without TLS."""
@@ -359,7 +370,13 @@ class _TomlFile(PydanticBaseSettingsSource):
         if not named:
             return {}
         try:
-            return tomllib.loads(Path(named).read_text(encoding="utf-8"))
+            given = tomllib.loads(Path(named).read_text(encoding="utf-8"))
+            if is_open_to_others(Path(named)) and holds_secrets(given):
+                raise BadSettings(
+                    f"{CONFIG_VARIABLE}: {named} holds secrets and every user of this machine can read it: "
+                    f"chmod 600 {named}, or move them to files that ..._FILE settings name"
+                )
+            return given
         except OSError as error:
             raise BadSettings(f"{CONFIG_VARIABLE}: {named} cannot be read: {error.strerror}") from error
         except tomllib.TOMLDecodeError as error:
