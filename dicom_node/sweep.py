@@ -14,6 +14,7 @@ from records.instances import find_known_paths
 # Longer than the longest transaction: a younger file may belong to one that is still running
 SETTLED_S = 45.0
 _DAYS_BACK = 2
+_JUMP_S = 5.0  # wall clock against monotonic clock between two looks: above what is slewed
 _log = structlog.get_logger(__name__)
 
 
@@ -24,9 +25,13 @@ class Sweep:
         self._data_dir = data_dir
         self._database = database
         self._since = 0.0
+        self._drift = time.time() - time.monotonic()
+        self._quiet_until = 0.0
 
     def __call__(self) -> int:
         """Sweep once; 0, because there is never more to do at once. Raises DatabaseAway."""
+        if self._clock_was_set():
+            return 0
         settled = time.time() - SETTLED_S
         found = {path: path.stat().st_mtime for path in self._files() if path.exists()}
         old = [path for path, at in found.items() if self._since <= at <= settled]
@@ -40,6 +45,15 @@ class Sweep:
             _log.warning("unacknowledged_file_removed", file=str(path.relative_to(self._data_dir)))
         self._since = settled - SETTLED_S
         return 0
+
+    def _clock_was_set(self) -> bool:
+        """Whether the clock was set a moment ago: a file of a transaction that is still running then looks old."""
+        now = time.monotonic()
+        drift = time.time() - now
+        if abs(drift - self._drift) > _JUMP_S:
+            self._drift, self._quiet_until = drift, now + SETTLED_S
+            _log.warning("clock_was_set", what_now="unacknowledged files are looked for again in a while")
+        return now < self._quiet_until
 
     def _files(self) -> Iterator[Path]:
         today = datetime.now(UTC)

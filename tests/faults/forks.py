@@ -2,8 +2,8 @@
 
 A request is a line of JSON, and so is each answer: the process id, and later how it ended. Each child runs the
 product's own `run` function with an environment of its own. Only the network's forward pass is a stand-in, because
-TensorFlow takes seconds to load and cannot be forked. `SIGKILL` and `SIGSTOP` name borders of the product, and at which
-passing the child sends itself that signal there.
+TensorFlow takes seconds to load and cannot be forked. `SIGKILL`, `SIGSTOP`, `LOOP` and `MEMORY` name borders of the
+product, and at which passing that befalls the child there.
 """
 
 import gc
@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import numpy as np
+import time_machine
 from numpy.typing import NDArray
 
 from core.logs import start_logging
@@ -26,6 +28,7 @@ from core.values import LABELS
 from dicom_node import listener
 from model.card import read_card, shipped_model_dir
 from model.classifier import Classifier, _config_of, _identity
+from tests.faults.names import CLOCK_SHIFT
 from worker import decoder, delivery, judging, pipeline, processes, tasks  # noqa: F401 - loaded once, before the forks
 
 # Where a child may die or stop: module, attribute, before or after the call
@@ -42,6 +45,24 @@ BORDERS = {
     "recorded": ("worker.delivery", "record_delivered", "after"),
 }
 _MAP = (7, 7)
+
+
+def _loop_for_ever() -> None:
+    while True:
+        pass
+
+
+def _want_memory() -> None:
+    raise MemoryError
+
+
+# What may befall a child at a border
+FATES: dict[str, Callable[[], None]] = {
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGSTOP": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "LOOP": _loop_for_ever,
+    "MEMORY": _want_memory,
+}
 
 
 def main() -> None:
@@ -81,9 +102,12 @@ def _child(request: dict[str, Any]) -> None:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
             del os.environ[name]
         os.environ.update(request["environment"])
-        for signal_name in ("SIGKILL", "SIGSTOP"):
-            for border, call in request[signal_name].items():
-                _signal_at(border, call, signal.Signals[signal_name])
+        shift_s = float(os.environ.get(CLOCK_SHIFT, "0"))
+        if shift_s:
+            time_machine.travel(time.time() + shift_s, tick=True).start()
+        for fate, act in FATES.items():
+            for border, call in request[fate].items():
+                _act_at(border, call, act)
         _run(request["kind"])
         code = 0
     except SystemExit as end:
@@ -125,8 +149,8 @@ def _forward(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np
     return logits.astype(np.float32), maps.astype(np.float32)
 
 
-def _signal_at(border: str, call: int, number: signal.Signals) -> None:
-    """Kill or stop this process at the `call`-th passing of a border that did something."""
+def _act_at(border: str, call: int, act: Callable[[], None]) -> None:
+    """Act at the `call`-th passing of a border that did something; 0 is every one."""
     module, attribute, when = BORDERS[border]
     holder: Any = importlib.import_module(module)
     *outer, name = attribute.split(".")
@@ -141,8 +165,9 @@ def _signal_at(border: str, call: int, number: signal.Signals) -> None:
         if when == "before" or answer is None or answer:
             with lock:
                 passed += 1
-                if passed == call:
-                    os.kill(os.getpid(), number)
+                now = call in (0, passed)
+            if now:
+                act()
         return real(*given, **named) if when == "before" else answer
 
     setattr(holder, name, wrapped)

@@ -30,6 +30,7 @@ from dicom_node.sweep import Sweep
 from records.database import Database
 from records.tables import Disposition, Instance, Job
 from tests.conftest import ROOT, need_tool
+from tests.faults.names import CLOCK_SHIFT
 from tests.faults.objects import CANARY, data_set_bytes
 from tests.node import Node, as_environment
 from tests.servers import PostgreSql, end_process, free_port, wait_until
@@ -90,9 +91,9 @@ class Forks:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(
-        self, kind: str, environment: dict[str, str], log: Path, die: dict[str, int], freeze: dict[str, int]
+        self, kind: str, environment: dict[str, str], log: Path, fates: dict[str, dict[str, int]]
     ) -> ForkedProcess:
-        request = {"kind": kind, "environment": environment, "log": str(log), "SIGKILL": die, "SIGSTOP": freeze}
+        request = {"kind": kind, "environment": environment, "log": str(log), **fates}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request).encode() + b"\n")
         self._server.stdin.flush()
@@ -147,14 +148,20 @@ class FaultNode(Node):
         as_name: str = "",
         die: dict[str, int] | None = None,
         freeze: dict[str, int] | None = None,
+        loop: dict[str, int] | None = None,
+        memory: dict[str, int] | None = None,
+        clock_shift_s: float = 0,
         **more: object,
     ) -> ForkedProcess:
         """Start a process without waiting for it.
 
-        `die` and `freeze` name borders of tests/faults/forks.py and the passing at which it kills or stops itself.
+        `die`, `freeze`, `loop` and `memory` name borders of tests/faults/forks.py and the passing at which it kills or
+        stops itself, loops for ever or finds no memory.
         """
         environment = {**self.environment, **as_environment(more), "TMPDIR": str(self.temporary)}
-        process = self.forks.start(kind, environment, self.folder / f"{as_name or kind}.log", die or {}, freeze or {})
+        environment[CLOCK_SHIFT] = str(clock_shift_s)
+        fates = {"SIGKILL": die or {}, "SIGSTOP": freeze or {}, "LOOP": loop or {}, "MEMORY": memory or {}}
+        process = self.forks.start(kind, environment, self.folder / f"{as_name or kind}.log", fates)
         self.processes[as_name or kind] = process  # type: ignore[assignment]
         return process
 

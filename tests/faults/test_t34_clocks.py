@@ -1,0 +1,104 @@
+"""T34: processes whose clocks are wrong, or are set while they run, lose nothing and keep UTC in the trail.
+
+Seen to fail with leases measured by `datetime.now` in claim_jobs (the fast worker takes what the slow one holds), and
+without `_clock_was_set` in Sweep (a file of a transaction that is still running is removed).
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from sqlalchemy import select
+
+from core.settings import Settings
+from dicom_node.sweep import SETTLED_S, Sweep
+from records.audit import verify_trail
+from records.database import Database
+from records.tables import Job, TrailEvent
+from tests.faults.harness import FaultNode, Forks, backends, database_of, must_hold
+from tests.faults.objects import ecg_object
+from tests.faults.scripted_pacs import ScriptedPacs
+from tests.servers import wait_until
+from tests.tally import Report
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
+    scp = ScriptedPacs(tmp_path / "pacs").start()
+    yield scp
+    scp.stop()
+
+
+@pytest.fixture(params=backends("sqlite"))
+def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
+    made = FaultNode(
+        tmp_path / "node",
+        forks,
+        database_url=database_of(request.param, request),
+        destinations={"there": pacs.destination},
+        lease_s=600,
+    )
+    yield made
+    made.close()
+
+
+def test_clocks_that_are_hours_and_days_apart_change_nothing(
+    node: FaultNode, pacs: ScriptedPacs, tally: Report
+) -> None:
+    began = datetime.now(UTC)
+    node.launch("listen", clock_shift_s=DAY)
+    node.launch("send", clock_shift_s=-HOUR)
+    for name in ("listen", "send"):
+        node._wait_ready(name)
+    sent = [ecg_object(number) for number in range(6)]
+    node.push(sent)
+    # The slow worker stops with a claim in its hand: a day ahead its lease would long be over
+    node.launch("work", as_name="slow", freeze={"claimed": 1}, clock_shift_s=-HOUR, batch_size=1)
+    wait_until(lambda: _running(node) == 1, 90, "the slow worker has claimed one")
+    node.launch("work", as_name="fast", clock_shift_s=DAY)
+    node._wait_ready("fast")
+    wait_until(lambda: _ended(node) == len(sent) - 1, 90, "the fast worker has done the others")
+    assert _running(node) == 1
+    node.thaw("slow")
+    must_hold(node, sent, pacs)
+    with node.database.reading() as session:
+        assert [job.attempt for job in session.scalars(select(Job))] == [1] * len(sent)
+        times = [datetime.fromisoformat(at) for at in session.scalars(select(TrailEvent.at).order_by(TrailEvent.seq))]
+    assert all(at.utcoffset() == timedelta(0) for at in times)
+    assert began - timedelta(seconds=5) < min(times) <= max(times) < datetime.now(UTC) + timedelta(seconds=5)
+    assert verify_trail(node.database).fault is None
+    tally("T34", cases=len(sent))
+
+
+def _running(node: FaultNode) -> int:
+    with node.database.reading() as session:
+        return len(session.scalars(select(Job).where(Job.state == "running")).all())
+
+
+def _ended(node: FaultNode) -> int:
+    with node.database.reading() as session:
+        return len(session.scalars(select(Job).where(Job.ended_at.is_not(None))).all())
+
+
+@pytest.mark.parametrize("shift_s", [DAY, HOUR, -HOUR])
+def test_a_clock_that_is_set_while_a_file_waits_for_its_row_removes_nothing(
+    shift_s: float, database: Database, settings: Settings
+) -> None:
+    sweep = Sweep(settings.data_dir, database)
+    day = settings.data_dir / "received" / datetime.now(UTC).strftime("%Y/%m/%d")
+    day.mkdir(parents=True)
+    files = [day / "a.part", day / "b.dcm"]
+    for file in files:
+        file.write_bytes(b"of a transaction that is still running")
+    os.utime(files[1], (time.time() + shift_s,) * 2 if shift_s < 0 else None)
+    monotonic = time.monotonic()
+    with time_machine.travel(time.time() + shift_s, tick=True):
+        assert time.monotonic() - monotonic < SETTLED_S
+        sweep()
+    assert all(file.exists() for file in files)
