@@ -105,7 +105,7 @@ def test_the_command_names_the_entry_and_ends_with_one(settings: Settings, tally
         "ALTER TABLE trail DISABLE TRIGGER USER",
         "DROP TABLE trail",
         "DELETE FROM trail_head",
-        "DROP TRIGGER trail_append_only ON trail",
+        "DROP TRIGGER trail_no_change ON trail",
         "CREATE TABLE more (x int)",
     ],
 )
