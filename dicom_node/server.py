@@ -74,6 +74,9 @@ class BoundedServer(transport.ThreadedAssociationServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         self._lobby.admit(request, client_address)
 
+    def service_actions(self) -> None:
+        """The library collects garbage by hand every minute, and all associations wait; Python does it by itself."""
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is the peer's business; the library prints a traceback here."""
 

@@ -1,10 +1,12 @@
 """Received instances: recorded once, whoever sends them how often."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,7 +15,7 @@ from core.states import EventKind, JobState
 from core.values import ReceivedInstance
 from records.clock import database_time
 from records.database import Database
-from records.tables import Disposition, Instance, Job
+from records.tables import Disposition, Instance, Job, table_of
 from records.trail import add_event
 
 
@@ -64,48 +66,75 @@ def record_received(database: Database, received: ReceivedInstance, since_s: flo
         return _record(database, received, since_s)
 
 
+# Built once: building and compiling these statements anew was most of what receiving an ECG cost
+_INSTANCES, _JOBS = table_of(Instance), table_of(Job)
+_KNOWN = select(
+    _INSTANCES.c.id,
+    _INSTANCES.c.content_sha256,
+    _INSTANCES.c.comparison_sha256,
+    _INSTANCES.c.pixel_sha256,
+    _INSTANCES.c.transfer_syntax_uid,
+).where(_INSTANCES.c.sop_instance_uid == bindparam("uid"))
+_NEW_INSTANCE, _NEW_JOB = insert(_INSTANCES), insert(_JOBS)
+
+
 def _record(database: Database, received: ReceivedInstance, since_s: float) -> Receipt:
     with database.writing() as session:
         now = database_time(session)
-        known = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
-        outcome, row = _judge(known, received)
-        if row is None:
-            row = Instance(
-                **asdict(received),
-                disposition=_DISPOSITIONS[outcome].value,
-                received_at=now - timedelta(seconds=since_s),
-            )
-            session.add(row)
-            session.flush()
-        job_id = queue_job(session, row, now) if outcome is Outcome.NEW else None
+        known: list[Any] = list(session.connection().execute(_KNOWN, {"uid": received.sop_instance_uid}))
+        outcome, ecg_id = _judge(known, received)
+        if ecg_id is None:
+            ecg_id = _insert_instance(session, received, outcome, now - timedelta(seconds=since_s))
+        job_id = _insert_job(session, ecg_id, received.stat, now) if outcome is Outcome.NEW else None
         add_event(
             session,
             _EVENTS[outcome],
             actor=received.calling_ae_title,
             at=now,
-            ecg_id=row.id,
+            ecg_id=ecg_id,
             sop_instance_uid=received.sop_instance_uid,
             content_sha256=received.content_sha256,
             peer_address=received.peer_address,
             association_id=received.association_id,
         )
-        return Receipt(outcome, row.id, job_id, keep_file=outcome is not Outcome.RESENT)
+        return Receipt(outcome, ecg_id, job_id, keep_file=outcome is not Outcome.RESENT)
 
 
-def _judge(known: list[Instance], received: ReceivedInstance) -> tuple[Outcome, Instance | None]:
+def _judge(known: Sequence[Any], received: ReceivedInstance) -> tuple[Outcome, int | None]:
+    """What a received instance is, and the instance that it was sent again of."""
     for row in known:
         if row.content_sha256 == received.content_sha256:
-            return Outcome.RESENT, row
+            return Outcome.RESENT, row.id
     if not known:
         return Outcome.NEW, None
     alike = [row for row in known if row.comparison_sha256 and row.comparison_sha256 == received.comparison_sha256]
     for row in alike:
         if row.pixel_sha256 == received.pixel_sha256:
             # The same values in other bytes, as when a sender writes sequence lengths another way
-            return Outcome.RESENT, row
+            return Outcome.RESENT, row.id
     if any(row.transfer_syntax_uid != received.transfer_syntax_uid for row in alike):
         return Outcome.RESENT_IN_OTHER_SYNTAX, None
     return Outcome.CONFLICT, None
+
+
+def _insert_instance(session: Session, received: ReceivedInstance, outcome: Outcome, at: datetime) -> int:
+    values = {field.name: getattr(received, field.name) for field in fields(received)}
+    values |= {"disposition": _DISPOSITIONS[outcome].value, "received_at": at}
+    return _inserted_id(session.connection().execute(_NEW_INSTANCE, values))
+
+
+def _insert_job(
+    session: Session, ecg_id: int, stat: bool, now: datetime, request: str = "first", priority: int = 0
+) -> int:
+    values = {"ecg_id": ecg_id, "request": request, "state": JobState.QUEUED.value, "stat": stat}
+    values |= {"priority": priority, "not_before": now, "created_at": now}
+    return _inserted_id(session.connection().execute(_NEW_JOB, values))
+
+
+def _inserted_id(result: CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def queue_job(
@@ -122,18 +151,7 @@ def queue_job(
     """
     if row.file_deleted_at is not None:
         raise Rejected(f"ECG {row.id}: its file was deleted on {row.file_deleted_at:%Y-%m-%d} by the retention rule")
-    job = Job(
-        ecg_id=row.id,
-        request=request,
-        state=JobState.QUEUED.value,
-        stat=row.stat if stat is None else stat,
-        priority=priority,
-        not_before=now,
-        created_at=now,
-    )
-    session.add(job)
-    session.flush()
-    return job.id
+    return _insert_job(session, row.id, row.stat if stat is None else stat, now, request, priority)
 
 
 def find_known_paths(database: Database, paths: list[str]) -> set[str]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -89,6 +90,13 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {datetime: UtcTime(), dict[str, Any]: JSON(), bool: Boolean(), float: Float()}  # noqa: RUF012
+
+
+def table_of(row: type[Base]) -> Table:
+    """The table behind a class of rows, for statements that need none of the class's bookkeeping."""
+    table = row.__table__
+    assert isinstance(table, Table)
+    return table
 
 
 class Instance(Base):

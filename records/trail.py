@@ -10,18 +10,28 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from core.states import EventKind
 from records.clock import database_time
-from records.tables import TrailEvent, TrailHead
+from records.tables import TrailEvent, TrailHead, table_of
 
 if TYPE_CHECKING:
     from records.database import Database
 
 FIRST_HASH = "0" * 64
 _PENDING = "pending_events"
+# Built once: each writing transaction ends with these three
+_HEAD, _EVENTS = table_of(TrailHead), table_of(TrailEvent)
+_TAKE_NUMBERS = (
+    update(_HEAD)
+    .where(_HEAD.c.id == 1)
+    .values(seq=_HEAD.c.seq + bindparam("taken"))
+    .returning(_HEAD.c.seq, _HEAD.c.hash)
+)
+_APPEND = insert(_EVENTS)
+_SET_HEAD = update(_HEAD).where(_HEAD.c.id == 1).values(hash=bindparam("last"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +63,8 @@ def flush_events(session: Session, key: bytes) -> None:
     pending: list[_Pending] = session.info.pop(_PENDING, [])
     if not pending:
         return
-    seq, before = session.execute(
-        update(TrailHead)
-        .where(TrailHead.id == 1)
-        .values(seq=TrailHead.seq + len(pending))
-        .returning(TrailHead.seq, TrailHead.hash)
-    ).one()
+    connection = session.connection()
+    seq, before = connection.execute(_TAKE_NUMBERS, {"taken": len(pending)}).one()
     rows = []
     for number, entry in enumerate(pending, start=seq - len(pending) + 1):
         row = {
@@ -71,8 +77,8 @@ def flush_events(session: Session, key: bytes) -> None:
         }
         before = chain_hash(key, row, before)
         rows.append({**row, "hash": before})
-    session.execute(insert(TrailEvent), rows)
-    session.execute(update(TrailHead).where(TrailHead.id == 1).values(hash=before))
+    connection.execute(_APPEND, rows)
+    connection.execute(_SET_HEAD, {"last": before})
 
 
 def canonical(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +44,7 @@ class Tools:
     classifier: Classifier
     shadow: Classifier | None = None
     shadow_card_sha256: str = ""
+    aside: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "aside"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,11 @@ def _answer(
     context = _report_context(prepared, tools)
     frames, reason = _frames(prepared, judgements)
     began = time.perf_counter()
+    # Pictures are packed and written beside the reports: that is native code, which needs no turn of Python's
+    storing = [tools.aside.submit(_store_frame, picture, judgement, tools) for picture, judgement in frames]
     reports = _build_reports(prepared, frames, model, context, routes, tools)
     stored = [_store_report(built, sr_class, tools) for built, sr_class in reports]
-    results = [_store_frame(picture, judgement, tools) for picture, judgement in frames]
+    results = [one.result() for one in storing]
     labelled = any(judgement.label for judgement in judgements)
     return Answer(
         state=JobState.DONE if labelled else JobState.NOT_DIAGNOSTIC,
