@@ -1,11 +1,14 @@
 """Files of other formats as correct DICOM objects: JPEG, PNG and TIFF as Secondary Capture, PDF as Encapsulated PDF."""
 
 import io
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.errors import InvalidDicomError
@@ -17,9 +20,11 @@ from dicom_node.scu import Outgoing
 from dicom_node.spool import PREAMBLE, file_meta
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MULTI_FRAME_COLOUR = "1.2.840.10008.5.1.4.1.1.7.4"
 ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 _PDF_MARK = b"%PDF-"
 _JPEG_MARK = b"\xff\xd8"
+_ORIENTATION = 0x0112  # Exif
 _JPEG_GREY_OR_YCBCR = {"L", "RGB"}  # Pillow's names for JPEG files of one and of three components
 
 
@@ -55,18 +60,37 @@ def wrap(content: bytes, name: str, *, patient_id: str = "", patient_name: str =
     try:
         picture = Image.open(io.BytesIO(content))
         picture.load()
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        _add_capture(ds)
+        if content.startswith(_JPEG_MARK) and _is_plain_jpeg(picture):
+            _add_jpeg(ds, content, picture)
+        else:
+            _add_plain(ds, [_upright(page) for page in ImageSequence.Iterator(picture)])
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise Rejected(f"{name}: neither DICOM nor PDF, JPEG, PNG or TIFF") from error
-    _add_capture(ds)
-    if content.startswith(_JPEG_MARK) and picture.mode in _JPEG_GREY_OR_YCBCR and not _is_progressive(picture):
-        _add_jpeg(ds, content, picture)
-    else:
-        _add_plain(ds, picture.convert("RGB"))
     return ds
 
 
-def _is_progressive(picture: Image.Image) -> bool:
-    return bool(picture.info.get("progressive") or picture.info.get("adobe_transform") == 0)
+def _is_plain_jpeg(picture: Image.Image) -> bool:
+    """Whether the stream itself may become a frame: baseline, grey or YCbCr, as it is to be looked at."""
+    odd = picture.info.get("progressive") or picture.info.get("adobe_transform") == 0
+    turned = picture.getexif().get(_ORIENTATION, 1) != 1
+    return picture.mode in _JPEG_GREY_OR_YCBCR and not odd and not turned
+
+
+def _upright(page: Image.Image) -> Image.Image:
+    """A page in colour as a viewer shows it: turned as its camera said, on white where it is transparent."""
+    page = ImageOps.exif_transpose(page)
+    if page.mode.startswith(("I", "F")):
+        low, high = page.getextrema()
+        values = np.asarray(page, np.float64)
+        top = 65535.0 if page.mode.startswith("I;16") else max(float(high), float(low) + 1.0)
+        bottom = 0.0 if low >= 0 else float(low)
+        return Image.fromarray(np.rint((values - bottom) / (top - bottom) * 255).astype(np.uint8)).convert("RGB")
+    if page.has_transparency_data:
+        page = page.convert("RGBA")
+        white = Image.new("RGBA", page.size, "white")
+        return Image.alpha_composite(white, page).convert("RGB")
+    return page.convert("RGB")
 
 
 def _patient_and_study(patient_id: str, patient_name: str) -> Dataset:
@@ -105,7 +129,7 @@ def _add_pdf(ds: Dataset, content: bytes) -> None:
 
 
 def _add_capture(ds: Dataset) -> None:
-    ds.Modality, ds.SeriesDescription = "OT", "12-lead ECG"
+    ds.Modality, ds.SeriesDescription, ds.BodyPartExamined = "OT", "12-lead ECG", "HEART"
     ds.ImageType, ds.PatientOrientation = ["ORIGINAL", "PRIMARY"], ""
     ds.BitsAllocated = ds.BitsStored = 8
     ds.HighBit, ds.PixelRepresentation = 7, 0
@@ -127,12 +151,31 @@ def _add_jpeg(ds: Dataset, content: bytes, picture: Image.Image) -> None:
     _finish(ds, SECONDARY_CAPTURE, JPEGBaseline8Bit)
 
 
-def _add_plain(ds: Dataset, picture: Image.Image) -> None:
-    pixels = picture.tobytes()
-    ds.Rows, ds.Columns = picture.height, picture.width
+def _add_plain(ds: Dataset, pages: Sequence[Image.Image]) -> None:
+    """One picture, or the pages of a TIFF as frames of one size, smaller ones on white."""
+    width, height = max(page.width for page in pages), max(page.height for page in pages)
+    pixels = b"".join(_on_white(page, width, height).tobytes() for page in pages)
+    ds.Rows, ds.Columns = height, width
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
     ds.PixelData = pixels + b"\0" * (len(pixels) % 2)
-    _finish(ds, SECONDARY_CAPTURE, ExplicitVRLittleEndian)
+    if len(pages) > 1:
+        _add_frames(ds, len(pages))
+    _finish(ds, SECONDARY_CAPTURE if len(pages) == 1 else MULTI_FRAME_COLOUR, ExplicitVRLittleEndian)
+
+
+def _on_white(page: Image.Image, width: int, height: int) -> Image.Image:
+    if page.size == (width, height):
+        return page
+    white = Image.new("RGB", (width, height), "white")
+    white.paste(page, (0, 0))
+    return white
+
+
+def _add_frames(ds: Dataset, count: int) -> None:
+    """Pages as frames. PS3.3 C.8.6.3."""
+    ds.NumberOfFrames = count
+    ds.PageNumberVector = list(range(1, count + 1))
+    ds.FrameIncrementPointer = tag_for_keyword("PageNumberVector")
 
 
 def _outgoing(ds: Dataset) -> Outgoing:

@@ -22,7 +22,7 @@ def dciodvfy(path: Path) -> list[str]:
     """Errors of dicom3tools' IOD validator."""
     done = _run(need_tool("dciodvfy"), "-new", str(path))
     said = (done.stdout + done.stderr).splitlines()
-    assert any(line.endswith(("SR", "Image")) or "SC" in line for line in said), said
+    assert any(line.endswith(("SR", "Image", "PDF")) or "SC" in line for line in said), said
     return [line for line in said if line.startswith("Error")]
 
 
