@@ -3,7 +3,7 @@
 set -euo pipefail
 folder=${1:-/opt/ecg-node-tools}
 packages="dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless chromium fonts-noto-cjk fonts-noto-core
-  libgdcm-tools ctn odil redis-server postgresql prometheus strace iproute2 openssl poppler-utils nodejs npm"
+  libgdcm-tools ctn odil redis-server postgresql prometheus strace systemd iproute2 openssl poppler-utils nodejs npm"
 missing=""
 for package in $packages; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing="$missing $package"

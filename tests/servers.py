@@ -1,12 +1,13 @@
 """Real servers for tests, on loopback, each in a folder of its own, ended with the test."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
-from tests.conftest import need_tool
+from tests.conftest import ROOT, need_tool
 
 
 def free_port() -> int:
@@ -105,3 +107,46 @@ def running_postgresql(folder: Path) -> Iterator[PostgreSql]:
         yield server
     finally:
         server.control("-m", "immediate", "stop")
+
+
+@dataclass
+class Redis:
+    """A Redis of the test's own, with a password and an append-only file, as production has it."""
+
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def answers(self) -> bool:
+        try:
+            return bool(redis.Redis.from_url(self.url, socket_timeout=5).ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def started_redis(command: Sequence[str], server: Redis) -> Iterator[Redis]:
+    """Run a Redis by this command until the end of the block."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: process.poll() is not None or server.answers(), 60, "Redis answers")
+        assert process.poll() is None, "Redis ended at once"
+        yield server
+    finally:
+        end_process(process)
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[Redis]:
+    """Debian's redis-server on loopback with the settings of docker/redis.conf and a password of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    server = Redis(free_port(), secrets.token_hex(16))
+    lines = (ROOT / "docker" / "redis.conf").read_text(encoding="ascii").splitlines()
+    lines += ["bind 127.0.0.1", f"port {server.port}", f"dir {folder}", f"requirepass {server.password}"]
+    config = folder / "redis.conf"
+    config.write_text("\n".join(lines) + "\n", encoding="ascii")
+    with started_redis([need_tool("redis-server"), str(config)], server):
+        yield server
