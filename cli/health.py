@@ -41,7 +41,8 @@ def healthcheck(kind: Annotated[Kind, typer.Argument(help="Which process of this
     if kind is Kind.LISTEN:
         from dicom_node.probe import need_answer
 
-        host, port = row.address.rsplit(":", 1)
+        # Where it serves with and without TLS, the plain address comes first
+        host, port = row.address.split(", ")[0].removeprefix("tls ").rsplit(":", 1)
         need_answer(_EVERYWHERE.get(host, host), int(port), _TIMEOUT_S)
     if kind is Kind.CONSOLE:
         _need_page(settings, int(row.address.rsplit(":", 1)[1]))

@@ -40,6 +40,7 @@ from worker.backup_store import (
     sealed,
 )
 
+MODELS = "models"
 _LOOKS = 3  # retention may delete files between the look and their copying; then the look is taken anew
 
 
@@ -106,6 +107,7 @@ def _fill(part: Path, settings: Settings, database: Database) -> Backup:
     for _ in range(_LOOKS):
         dump = _dump_into(part / ROWS, database)
         files, missing = _copy_files(dump, settings.data_dir, store)
+        files |= _copy_models(settings.data_dir, store)
         if not _deleted_since(missing, database):
             break
     manifest = {
@@ -159,6 +161,17 @@ def _copy_files(dump: Dump, data_dir: Path, store: Store) -> tuple[dict[str, str
         else:
             missing.append(path)
     return files, missing
+
+
+def _copy_models(data_dir: Path, store: Store) -> dict[str, str]:
+    """Models that the node may be switched to, where they lie in the data folder: a released one is needed to judge."""
+    files = {}
+    for path in sorted((data_dir / MODELS).rglob("*")):
+        if path.is_file() and path.suffix != ".part":
+            digest = sha256_of(path)
+            store.keep(path, digest)
+            files[str(path.relative_to(data_dir))] = digest
+    return files
 
 
 def _deleted_since(missing: list[str], database: Database) -> bool:

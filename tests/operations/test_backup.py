@@ -169,6 +169,18 @@ def test_a_later_backup_copies_only_what_is_new_and_keep_removes_the_oldest(node
     assert node.run("backup", folder, "--verify")[0] == 0
 
 
+def test_a_released_model_comes_back_with_the_node(
+    node: Place, new_place: Callable[..., Place], tmp_path: Path
+) -> None:
+    weights = node.settings.data_dir / "models" / ("f" * 64) / "weights.npz"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    node.run.json("backup", tmp_path / "backups")
+    place = new_place()
+    place.run.json("restore", tmp_path / "backups")
+    assert (place.settings.data_dir / "models" / ("f" * 64) / "weights.npz").read_bytes() == b"weights"
+
+
 def test_nobody_else_may_read_a_backup(node: Place, tmp_path: Path) -> None:
     node.run.json("backup", tmp_path / "backups")
     for path in (tmp_path / "backups").rglob("*"):

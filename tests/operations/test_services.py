@@ -74,15 +74,14 @@ class Site:
                 command, env=self.environment(service), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=log
             )
 
-    def wait_ready(self) -> None:
-        def ready() -> bool:
-            for name, process in self.processes.items():
-                log = self.folder.parent / f"{name}.log"
-                assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-            known = {row.pid for row, _ago in list_processes(self.database)}
-            return {process.pid for process in self.processes.values()} <= known
+    def wait_ready(self, name: str) -> None:
+        process, log = self.processes[name], self.folder.parent / f"{name}.log"
 
-        wait_until(ready, READY_S, "every service is ready")
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+            return process.pid in {row.pid for row, _ago in list_processes(self.database)}
+
+        wait_until(ready, READY_S, f"{name} is ready")
 
     def healthy(self, service: str) -> subprocess.CompletedProcess[str]:
         """Run a service's health check as the engine does."""
@@ -159,7 +158,8 @@ def site(
         for name in ("sender", "console", "worker", "worker-2", "listener", "listener-2"):
             running.start(name, name.removesuffix("-2"))
             stack.callback(end_process, running.processes[name], deadline_s=60)
-        running.wait_ready()
+        for name in running.processes:
+            running.wait_ready(name)
         yield running
 
 
