@@ -1,11 +1,11 @@
-# Listener, sender, console and commands: no TensorFlow, no decoders, no weights.
+# Listener, sender, console and commands: no TensorFlow, no decoders.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/ecg-node
 COPY requirements/base.txt requirements/base.txt
 RUN /opt/ecg-node/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/base.txt
 COPY . .
-RUN rm -rf model/weights && /opt/ecg-node/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
+RUN /opt/ecg-node/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/ecg-node /opt/ecg-node

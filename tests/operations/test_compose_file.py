@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,50 @@ def test_every_image_that_is_built_is_built_from_a_file_that_there_is(name: str)
         assert (ROOT / build["dockerfile"]).is_file()
         for value in build.get("args", {}).values():
             assert (ROOT / "requirements" / f"{value}.txt").is_file()
+
+
+# A Python in which only the distributions of base.txt can be imported, as in the light image
+PROBE = """
+import importlib, importlib.metadata as metadata, re, sys
+def plain(name): return re.sub(r"[-_.]+", "-", name).lower()
+there = set(sys.argv[1].split())
+homes = {name: {plain(one) for one in dists} for name, dists in metadata.packages_distributions().items()}
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if homes.get(name, there) & there:
+            return None
+        raise ModuleNotFoundError(f"{name} is not in the light image", name=name)
+sys.meta_path.insert(0, Blocked())
+for name in sys.argv[2].split():
+    importlib.import_module(name)
+"""
+LIGHT = [
+    "cli.main",
+    "dicom_node.listener",
+    "worker.delivery",
+    "worker.processes",
+    "worker.retention",
+    "worker.backup",
+    "worker.restore",
+    "console.process",
+    "dicom_node.checks",
+    "model.card",
+]
+
+
+def _import_lightly(*modules: str) -> subprocess.CompletedProcess[str]:
+    base = (ROOT / "requirements" / "base.txt").read_text(encoding="utf-8")
+    there = {_plain(name) for name in re.findall(r"^([\w.-]+)==", base, re.MULTILINE)} | {"ecg-node"}
+    command = [sys.executable, "-c", PROBE, " ".join(there), " ".join(modules)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_light_image_has_everything_that_its_processes_import() -> None:
+    imported = _import_lightly(*LIGHT)
+    assert imported.returncode == 0, imported.stderr
+    assert "scipy is not in the light image" in _import_lightly("scipy").stderr
+
+
+def _plain(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

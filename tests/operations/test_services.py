@@ -28,7 +28,7 @@ from records.queries import find_summary
 from records.tables import Job, TrailEvent
 from tests.conftest import ROOT, need_tool
 from tests.operations.compose import services
-from tests.servers import PostgreSql, Redis, end_process, free_port, started_redis, wait_until
+from tests.servers import PostgreSql, Redis, end_process, free_port, running_redis, started_redis, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 SERVICES = services()
@@ -262,3 +262,12 @@ def test_the_check_of_redis_wants_its_password_and_its_memory_is_never_evicted(
     assert {name: client.config_get(name)[name] for name in wanted} == wanted
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=redis_server.port).ping()
+
+
+def test_wake_ups_outlive_a_restart_of_redis(tmp_path: Path) -> None:
+    with running_redis(tmp_path / "redis") as first:
+        client = redis.Redis.from_url(first.url)
+        client.rpush("routine", "a wake-up")
+        wait_until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 30, "it is on disk")
+    with running_redis(tmp_path / "redis") as second:
+        assert redis.Redis.from_url(second.url).lrange("routine", 0, -1) == [b"a wake-up"]
