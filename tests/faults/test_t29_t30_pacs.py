@@ -27,19 +27,30 @@ DEADLINE_S = 120.0
 SENT, FAILED = DeliveryState.SENT, DeliveryState.FAILED
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
+@pytest.fixture(scope="module", params=backends("postgresql"))
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pacs(backend: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedPacs]:
+    scp = ScriptedPacs(tmp_path_factory.mktemp("pacs")).start()
     yield scp
     scp.stop()
 
 
-@pytest.fixture(params=backends("postgresql"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
+@pytest.fixture(scope="module")
+def node(
+    backend: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    forks: Forks,
+    pacs: ScriptedPacs,
+) -> Iterator[FaultNode]:
     made = FaultNode(
-        tmp_path / "node",
+        tmp_path_factory.mktemp("there") / "node",
         forks,
-        database_url=database_of(request.param, request),
+        database_url=database_of(backend, request),
         destinations={"there": pacs.destination},
         send_timeout_s=2,
         retry_most_s=1,
@@ -75,10 +86,14 @@ def test_t29_reports_wait_for_a_pacs_that_is_down_half_open_and_slow(
     number: int, node: FaultNode, pacs: ScriptedPacs, tally: Tally
 ) -> None:
     pacs.stop()
+    pacs.kept.clear()
     sent = [small_object(n) for n in range(number - 1)] + [ecg_object(number)]
     half = number // 2
+    log_before = len(node.log("send"))
     assert {outcome.status for outcome in node.push(sent[:half])} == {0}
-    wait_until(lambda: "destination_away" in node.log("send"), DEADLINE_S, "the sender finds the PACS away")
+    wait_until(
+        lambda: "destination_away" in node.log("send")[log_before:], DEADLINE_S, "the sender finds the PACS away"
+    )
     with _half_open(pacs.port):
         assert {outcome.status for outcome in node.push(sent[half:])} == {0}
         for one in sent:
@@ -114,7 +129,8 @@ CASES: list[tuple[list[int | Act], DeliveryState]] = [
 def test_t30_every_answer_of_a_pacs_leads_to_one_report_or_a_reason(
     node: FaultNode, pacs: ScriptedPacs, tally: Tally
 ) -> None:
-    there = []
+    there: list[Outgoing] = []
+    pacs.asked.clear()
     for number, (steps, state) in enumerate(CASES):
         pacs.say(steps)
         one = small_object(number)
