@@ -36,8 +36,9 @@ from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
 from tests.intake.waveform_objects import Group, beats, build_waveform
 from worker.decoder import Decoder
 
-pytestmark = pytest.mark.faults
+LONG = pytest.mark.faults  # seconds each: made to exhaust what they meet
 GREY = Format("grey", "MONOCHROME2", 8, 8)
+MORE = (RLELossless, JPEG2000Lossless, JPEGLSLossless)
 DEADLINE_S = 4.0  # shorter than the default of 10 to keep the suite short
 SLACK_S = 2.0
 
@@ -116,7 +117,7 @@ def _rle(segment: bytes) -> bytes:
         pytest.param({"Rows": 9999, "Columns": 9999}, id="ratio"),
     ],
 )
-@pytest.mark.parametrize("syntax", [None, RLELossless, JPEGBaseline8Bit, JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize("syntax", [None, JPEGBaseline8Bit, *(pytest.param(one, marks=LONG) for one in MORE)])
 def test_a_header_that_claims_too_much_is_refused_before_decoding(
     changed: dict[str, object], syntax: UID | None, decoder: Decoder, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_run_lengths_that_do_not_fit_are_damaged(frame: bytes, decoder: Decoder,
     assert _end(decoder, save(_encapsulated(frame, RLELossless), tmp_path / "bomb.dcm")) is Reason.DAMAGED
 
 
+@LONG
 def test_a_deflated_gigabyte_is_never_inflated(decoder: Decoder, tmp_path: Path) -> None:
     path = tmp_path / "deflated.dcm"
     dataset = _image()
@@ -188,6 +190,7 @@ def test_a_deflated_gigabyte_is_never_inflated(decoder: Decoder, tmp_path: Path)
     assert _end(decoder, path) is Reason.UNSUPPORTED_ENCODING
 
 
+@LONG
 def test_a_progressive_stream_of_ten_thousand_scans_ends_in_time(decoder: Decoder, tmp_path: Path) -> None:
     """Each scan costs a pass over the whole picture: 20 MB of them would be hours."""
     stream = _jpeg(4000, 4000, progressive=True)
@@ -200,6 +203,7 @@ def test_a_progressive_stream_of_ten_thousand_scans_ends_in_time(decoder: Decode
     assert _end(decoder, save(dataset, tmp_path / "bomb.dcm")) in (Reason.TOO_BIG, Reason.DAMAGED)
 
 
+@LONG
 def test_a_million_tiny_elements_end_in_time(decoder: Decoder, tmp_path: Path) -> None:
     path = save(_image(), tmp_path / "many.dcm")
     data = bytearray(path.read_bytes())
@@ -211,6 +215,7 @@ def test_a_million_tiny_elements_end_in_time(decoder: Decoder, tmp_path: Path) -
     assert _end(decoder, path) in ("pictures", Reason.TOO_BIG)
 
 
+@LONG
 @pytest.mark.parametrize("where", ["WaveformSequence", "ChannelDefinitionSequence", "PerFrameFunctionalGroupsSequence"])
 def test_a_million_empty_items_end_in_time(where: str, decoder: Decoder, tmp_path: Path) -> None:
     items = b"\xfe\xff\x00\xe0\x00\x00\x00\x00" * 1_000_000
@@ -242,6 +247,7 @@ def _lengths_around(data: bytes, at: int) -> list[int]:
     return found
 
 
+@LONG
 @pytest.mark.parametrize(
     "make",
     [
@@ -263,6 +269,7 @@ def test_samples_that_are_not_there_are_not_asked_for(decoder: Decoder, tmp_path
     assert _end(decoder, save(dataset, tmp_path / "lie.dcm")) is Reason.TOO_BIG
 
 
+@LONG
 def test_a_picture_that_fits_the_limits_but_not_the_memory_ends_in_time(tmp_path: Path) -> None:
     """The limit is the process's, so that what pydicom, libjpeg or OpenJPEG allocate counts as well."""
     big = Format("big", "RGB", 8, 8)

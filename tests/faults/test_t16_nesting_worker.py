@@ -13,7 +13,7 @@ from core.states import Reason
 from tests.intake.image_objects import Format, build_image, ecg_like, save
 from worker.decoder import Decoder
 
-pytestmark = pytest.mark.faults
+LONG = pytest.mark.faults
 GREY = Format("grey", "MONOCHROME2", 8, 8)
 _END = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -24,8 +24,10 @@ def decoder() -> Iterator[Decoder]:
         yield running
 
 
-@pytest.mark.parametrize("tag", [(0x0008, 0x1140), (0x5200, 0x9229), (0x0029, 0x1010)], ids=str)
-@pytest.mark.parametrize("depth", [64, 65, 3_000, 100_000])
+@pytest.mark.parametrize(
+    "tag", [(0x0008, 0x1140), *(pytest.param(one, marks=LONG) for one in ((0x5200, 0x9229), (0x0029, 0x1010)))], ids=str
+)
+@pytest.mark.parametrize("depth", [64, 65, 3_000, pytest.param(100_000, marks=LONG)])
 def test_deep_nesting_ends_in_a_picture_or_a_reason_and_the_next_object_is_read(
     tag: tuple[int, int], depth: int, decoder: Decoder, tmp_path: Path
 ) -> None:
