@@ -102,6 +102,8 @@ def _jpeg(encoded: bytes, header: PixelHeader) -> Stored:
     stream = read_jpeg(encoded)
     _check_agrees(stream, header)
     if stream.frame_type == JPEG_LS:
+        if _EOI not in encoded[-4:]:  # CharLS searches the missing rest for seconds
+            raise NotDiagnostic(Reason.DAMAGED, "a JPEG-LS stream that is cut off")
         return _by_plugin("pyjpegls", encoded, header, stream)
     if stream.frame_type != LOSSLESS_JPEG and stream.bits not in _LOSSY_BITS:
         raise NotDiagnostic(Reason.UNSUPPORTED_ENCODING, f"lossy JPEG of {stream.bits} bits")

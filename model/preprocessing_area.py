@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.preprocessing_ink import lightest_of_cells
+
 BLOCK = 16  # px: about 4 mm at working size, so that every block of ruled paper holds rules
 RULE = 8  # of 255: the faintest printed rule is this much darker than its paper
 EVERYWHERE = 0.7  # of a row or column of blocks
@@ -24,7 +26,8 @@ def find_grid(contrast: NDArray[np.uint8]) -> PixelBox:
     if rows < 8 or columns < 8:
         return 0, 0, width, height
     ruled = contrast > RULE
-    blocks = ruled[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)) > 0.06
+    counts = ruled[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns * BLOCK).sum(axis=1, dtype=np.uint8)
+    blocks = counts.reshape(rows, columns, BLOCK).sum(axis=2) / BLOCK**2 > 0.06
     part = _largest(blocks)
     if part is None:
         return 0, 0, width, height
@@ -89,7 +92,7 @@ class Traces:
 def find_traces(ink: NDArray[np.uint8]) -> Traces:
     """The leads on ruled paper; the whole of it where what is found is too little to be a sheet."""
     height, width = ink.shape
-    mask = ink[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2).max(axis=(1, 3)) > 127
+    mask = lightest_of_cells(ink[: height // 2 * 2, : width // 2 * 2], 2) > 127
     named, _ = ndimage.label(ndimage.maximum_filter1d(mask, BRIDGE, axis=1), np.ones((3, 3)))
     wide = [
         part

@@ -39,11 +39,20 @@ def _paper(values: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The paper's brightness under every pixel: lightest of each cell, closed over strokes, smoothed."""
     rows, columns = -(-values.shape[0] // CELL), -(-values.shape[1] // CELL)
     padded = np.pad(values, ((0, rows * CELL - values.shape[0]), (0, columns * CELL - values.shape[1])), "edge")
-    cells = padded.reshape(rows, CELL, columns, CELL).max(axis=(1, 3))
+    cells = lightest_of_cells(padded, CELL)
     closed = ndimage.grey_closing(cells, size=(REACH, REACH), mode="nearest")
     smooth = ndimage.uniform_filter(closed.astype(np.float32), REACH, mode="nearest")
     grown = Image.fromarray(smooth).resize((columns * CELL, rows * CELL), Image.Resampling.BILINEAR)
     return np.asarray(grown)[: values.shape[0], : values.shape[1]]
+
+
+def lightest_of_cells(values: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The greatest value of each square of `size`, (height / size, width / size): rows first, which is far faster."""
+    rows = values.reshape(-1, size, values.shape[1]).max(axis=1)
+    most = rows[:, ::size]
+    for start in range(1, size):
+        most = np.maximum(most, rows[:, start::size])
+    return most
 
 
 RULED_COLUMN = 0.62  # quantile: a column dark over 38 % of its height is a rule or a lead separator, never a trace

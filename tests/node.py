@@ -17,7 +17,7 @@ from records.queries import EcgSummary, find_summary
 from tests.conftest import ROOT
 from tests.servers import end_process, wait_until
 
-READY_S = 90.0
+READY_S = 240.0
 ANSWER_S = 90.0
 ENDED = {JobState.DONE, JobState.NOT_DIAGNOSTIC, JobState.FAILED}
 

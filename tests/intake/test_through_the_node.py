@@ -5,14 +5,19 @@ may never be judged does not.
 """
 
 import json
+import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pydicom.data
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit, RLELossless, generate_uid
 from sqlalchemy import select
 
 from core.errors import Rejected
@@ -23,8 +28,9 @@ from dicom_node.contexts import STORAGE_CLASSES
 from dicom_node.scu import Outgoing, Verdict
 from dicom_node.wrap import outgoing_of
 from records.queries import EcgSummary
-from records.tables import Disposition, Instance, Report
+from records.tables import Classification, Disposition, Instance, Report
 from tests.conftest import DATA, need_data
+from tests.intake.image_objects import Format, build_image, ecg_like
 from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
 from tests.intake.test_related_objects import outgoing
 from tests.intake.waveform_objects import Group, beats, build_waveform
@@ -221,3 +227,74 @@ def _end_of_wheel(path: Path, node: Node) -> str | Reason:
         if last.disposition != Disposition.ACCEPTED:
             return last.disposition
     return _end(node.wait_ended(one.sop_instance_uid, ENDED_S))
+
+
+def _encapsulated(frame: bytes, syntax: str, rows: int, columns: int) -> Dataset:
+    format_ = Format("grey", "MONOCHROME2", 8, 8)
+    dataset = build_image(format_, ecg_like(format_))
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.Rows, dataset.Columns = rows, columns
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    dataset["PixelData"].VR = "OB"
+    return dataset
+
+
+def test_t15_bombs_through_the_node_end_with_their_reason_and_the_next_ecg_is_fine(node: Node, tmp_path: Path) -> None:
+    """Seen to fail with the size check of the header taken out."""
+    rle = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\x07" * 4_000_000
+    good = build_waveform(Group(beats()))
+    bombs = {
+        Reason.TOO_BIG: [
+            outgoing(_encapsulated(rle, RLELossless, 65535, 65535), tmp_path),
+            outgoing(_encapsulated(b"\xff\xd8\xff\xd9", JPEGBaseline8Bit, 65500, 65500), tmp_path),
+        ],
+        Reason.DAMAGED: [outgoing(_encapsulated(rle[:600], RLELossless, 1000, 1000), tmp_path)],
+    }
+    objects = [*bombs[Reason.TOO_BIG], *bombs[Reason.DAMAGED], outgoing(good, tmp_path)]
+    assert {one.verdict for one in node.push(objects)} == {Verdict.DELIVERED}
+    for reason, some in bombs.items():
+        for one in some:
+            summary = node.wait_ended(one.sop_instance_uid, ENDED_S)
+            assert _end(summary) is reason
+            assert _decode_ms(node, summary) < 1000 * (node.settings.decode_timeout_s + 2)
+    assert _end(node.wait_ended(good.SOPInstanceUID, ENDED_S)) == JUDGED
+    assert _peak_memory(node.processes["listen"].pid) < 512 << 20
+
+
+def _decode_ms(node: Node, summary: EcgSummary) -> float:
+    with node.database.reading() as session:
+        (model,) = session.scalars(select(Classification.model).where(Classification.ecg_id == summary.ecg_id))
+    return float(model["timings_ms"]["decode"])
+
+
+def _peak_memory(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_name_in_header_or_picture_reaches_no_log(node: Node, tmp_path: Path) -> None:
+    """Values that break their VR's rules, too: pydicom warns of them with the value."""
+    format_ = Format("rgb", "RGB", 8, 8)
+    page = Image.new("RGB", (900, 600), "white")
+    ImageDraw.Draw(page).text((20, 20), "ZZCANARY^NAME", fill=(0, 0, 0), font=ImageFont.load_default(40))
+    objects = [
+        build_image(format_, np.asarray(page)[None]),
+        build_waveform(Group(beats())),
+        encapsulate_pdf(b"ZZCANARY"),
+    ]
+    for dataset in objects:
+        dataset.PatientName, dataset.PatientID = "ZZCANARY^NAME", "ZZCANARYID"
+        dataset.StudyDescription = "ZZCANARY" * 20
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset.PatientBirthDate, dataset.PatientAge = "ZZCANARY", "ZZCANARYAGE"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sent = [outgoing(dataset, tmp_path) for dataset in objects]
+    node.push(sent)
+    for one in sent:
+        node.wait_ended(one.sop_instance_uid, ENDED_S)
+    for name in node.processes:
+        assert "ready" in node.log(name)
+        assert "ZZCANARY" not in node.log(name)
