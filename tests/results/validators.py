@@ -28,7 +28,7 @@ def dciodvfy(path: Path) -> list[str]:
 
 def dsrdump(path: Path) -> str:
     """The tree as DCMTK reads it; fails where it does not."""
-    done = _run(need_tool("dsrdump"), "+Pu", str(path))
+    done = _run(need_tool("dsrdump"), "+Pl", str(path))
     assert done.returncode == 0, done.stderr
     assert not re.search(r"^[EF]: ", done.stderr, re.MULTILINE), done.stderr
     return done.stdout
