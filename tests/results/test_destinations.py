@@ -212,9 +212,10 @@ def test_a_pacs_that_cannot_be_trusted_gets_nothing(
     assert pacs.held == {}
 
 
-def test_old_tls_and_weak_ciphers_are_not_spoken(authority: Authority) -> None:
+def test_weak_ciphers_are_not_spoken(authority: Authority) -> None:
+    """Seen to fail without our list of ciphers."""
     old = _server_context(authority.sign("old"), None)
-    old.set_ciphers("AES128-SHA:@SECLEVEL=0")  # no forward secrecy
+    old.set_ciphers("ECDHE-ECDSA-AES128-SHA")  # without authenticated encryption
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with Pacs(ALL_TRANSFER_SYNTAXES, old).running() as pacs:
         to = pacs.destination(tls=True, tls_ca_file=authority.certificate)
