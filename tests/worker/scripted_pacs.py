@@ -24,6 +24,7 @@ class ScriptedPacs:
         self.held: dict[str, list[bytes]] = {}
         self.asked: list[str] = []
         self.associations = 0
+        self.poison: set[str] = set()  # instances at which it always aborts
         self._classes = [*(classes or (*SR_CLASS_UIDS.values(), HEATMAP_CLASS)), Verification]
         self._lock = threading.Lock()
         self.port = 0
@@ -53,7 +54,7 @@ class ScriptedPacs:
         uid = str(event.request.AffectedSOPInstanceUID)
         with self._lock:
             self.asked.append(uid)
-            word = self.script.pop(0) if self.script else 0x0000
+            word = self.script.pop(0) if self.script else ABORT if uid in self.poison else 0x0000
         if word in (0x0000, TAKE_AND_ABORT):
             self.held.setdefault(uid, []).append(event.request.DataSet.getvalue())
         if isinstance(word, str):

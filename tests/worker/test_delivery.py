@@ -1,9 +1,11 @@
 """What a PACS answers decides what becomes of a report; nothing that may pass is ever given up."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 
 from core.errors import StorageFull
@@ -11,7 +13,7 @@ from core.settings import Destination, Settings
 from core.states import DeliveryState, EventKind
 from dicom_node.wrap import outgoing_of
 from records.database import Database, open_database
-from records.deliveries import claim_destination, list_deliveries, retry_delivery
+from records.deliveries import claim_destination, list_deliveries, list_due, retry_delivery
 from records.destinations import list_destinations, pause_destination, resume_destination
 from records.instances import record_received
 from records.jobs import claim_jobs
@@ -19,7 +21,7 @@ from records.migrate import migrate
 from records.results import Answer, Route, StoredReport, record_answer
 from records.tables import TrailEvent
 from tests.records.samples import answer, received
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from tests.worker.scripted_pacs import ABORT, HEATMAP_CLASS, TAKE_AND_ABORT, ScriptedPacs
 from worker.delivery import back_off_s, serve_destination
 from worker.files import result_path, save_result
@@ -40,16 +42,18 @@ def records(settings: Settings) -> Iterator[Database]:
     opened.close()
 
 
+def _object(folder: Path) -> tuple[str, bytes]:
+    """A small Part 10 file with UIDs of its own; a PACS does not look whether it is an SR."""
+    path = folder / "small.png"
+    Image.new("L", (8, 8)).save(path)
+    outgoing = outgoing_of(path, patient_id="1", patient_name="A")
+    assert outgoing.content is not None
+    return outgoing.sop_instance_uid, outgoing.content
+
+
 @pytest.fixture(scope="module")
 def object_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small Part 10 file; a PACS does not look whether it is an SR."""
-    from PIL import Image
-
-    path = tmp_path_factory.mktemp("object") / "small.png"
-    Image.new("L", (8, 8)).save(path)
-    content = outgoing_of(path, patient_id="1", patient_name="A").content
-    assert content is not None
-    return content
+    return _object(tmp_path_factory.mktemp("object"))[1]
 
 
 def _answered(settings: Settings, database: Database, content: bytes, reports: int = 1, **changes: object) -> None:
@@ -174,21 +178,26 @@ def test_a_pacs_that_was_away_gets_one_probe_before_the_rest(
 
 
 def test_a_report_that_breaks_every_association_does_not_hold_up_the_others(
-    settings: Settings, records: Database, object_bytes: bytes
+    settings: Settings, records: Database, object_bytes: bytes, tmp_path: Path
 ) -> None:
-    _answered(settings, records, object_bytes, stat=True)
-    (poison,) = list_deliveries(records)
+    pacs = ScriptedPacs()
+    poison, content = _object(tmp_path)
+    pacs.poison = {poison}
+    _answered(settings, records, content, stat=True)
     for _ in range(3):
         _answered(settings, records, object_bytes)
-    pacs = ScriptedPacs([ABORT, 0, ABORT, 0, 0, ABORT])
     with pacs.running():
-        _serve(pacs.destination(), settings, records, rounds=1)
-        for _ in range(6):
+        for _ in range(8):
             with records.writing() as session:
                 session.execute(text("UPDATE destination SET not_before = '2000-01-01 00:00:00.000000'"))
+            wait_until(lambda: not _waits(records), 10, "the postponed report is due again")
             serve_destination("pacs", pacs.destination(), settings, records)
-    sent = {row.id for row in list_deliveries(records, DeliveryState.SENT)}
-    assert len(sent - {poison.id}) == 3
+    assert [(row.state, row.stat) for row in list_deliveries(records)] == [("sent", False)] * 3 + [("prepared", True)]
+
+
+def _waits(database: Database) -> bool:
+    now = datetime.now(UTC)
+    return any(row.not_before > now for row in list_deliveries(database, DeliveryState.PREPARED))
 
 
 def test_a_result_whose_file_is_gone_fails_alone(settings: Settings, records: Database, object_bytes: bytes) -> None:
@@ -248,6 +257,15 @@ def test_a_paused_destination_gets_nothing_and_loses_nothing(
         events = session.query(TrailEvent).where(TrailEvent.kind.in_(kinds)).order_by(TrailEvent.seq).all()
     assert [(one.kind, one.actor) for one in events] == [(kind, "alice") for kind in kinds]
     assert "migration of the archive" in events[0].details
+
+
+def test_a_pause_holds_in_the_middle_of_a_turn(records: Database, settings: Settings) -> None:
+    _answered(settings, records, b"x")
+    turn = claim_destination(records, "pacs", "s", 30)
+    assert turn is not None
+    assert len(list_due(records, turn, 10)) == 1
+    pause_destination(records, "pacs", "alice", "now")
+    assert list_due(records, turn, 10) == []
 
 
 def test_a_turn_that_broke_off_is_taken_up_again_by_the_same_sender(records: Database, settings: Settings) -> None:
