@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 
 from starlette.responses import Response, StreamingResponse
 
@@ -16,12 +14,13 @@ from console.words import local
 from core.errors import BadModel
 from core.states import EventKind
 from core.values import LABELS
-from model.card import Card, read_card
-from model.store import find_exact, start_folder
+from model.card import Card
+from model.store import StoredModel, find_exact, read_model, start_folder
 from records.clock import database_time
 from records.figures import list_day_figures, list_models_in_use, quantile
-from records.models import find_chosen
+from records.models import Chosen, ModelChoice, find_chosen
 from records.reads import TrainingRow, count_agreement, list_training_rows
+from records.shadow import Comparison, compare_shadow
 from records.trail import record_event
 
 _DAYS = 14
@@ -30,7 +29,8 @@ _ONE = threading.Lock()
 
 def show(visit: Visit) -> Response:
     """Card, days and agreement."""
-    card, text, fault = _card(visit)
+    chosen, borders = find_chosen(visit.database), _midnights(visit)
+    card, text, fault = _card(visit, chosen)
     counted = count_agreement(visit.database)
     return visit.page(
         "model.html",
@@ -38,14 +38,20 @@ def show(visit: Visit) -> Response:
         card=card,
         card_text=text,
         fault=fault,
+        shadow=chosen.shadow,
+        compared=_compared(visit, chosen.shadow, borders[0]),
         used=list_models_in_use(visit.database),
-        days=list(reversed(list_day_figures(visit.database, _midnights(visit)))),
+        days=list(reversed(list_day_figures(visit.database, borders))),
         quantile=quantile,
         labels=LABELS,
         matrix={(one.model_label, one.final_label): one.count for one in counted},
         read=sum(one.count for one in counted),
         agreed=sum(one.count for one in counted if one.model_label == one.final_label),
     )
+
+
+def _compared(visit: Visit, shadow: ModelChoice | None, since: datetime) -> Comparison | None:
+    return compare_shadow(visit.database, shadow.card_sha256, since, limit=0) if shadow else None
 
 
 def _midnights(visit: Visit) -> list[datetime]:
@@ -56,29 +62,29 @@ def _midnights(visit: Visit) -> list[datetime]:
     return [today + timedelta(days=n) for n in range(1 - _DAYS, 2)]
 
 
-def _card(visit: Visit) -> tuple[Card | None, str, str]:
+def _card(visit: Visit, chosen: Chosen) -> tuple[Card | None, str, str]:
+    """The card of the model in service with its text; or why it cannot be shown."""
     try:
-        folder = _folder_in_service(visit)
         with _ONE:
-            card = _read_card_once(folder, (folder / "card.json").stat().st_mtime_ns)
+            stored = _find_once(visit, chosen.service)
     except (BadModel, OSError) as error:
         return None, "", str(error)
-    for path in (folder / "CARD.md", folder.parent / "CARD.md"):
+    for path in (stored.folder / "CARD.md", stored.folder.parent / "CARD.md"):
         if path.exists():
-            return card, path.read_text(encoding="utf-8"), ""
-    return card, "", ""
+            return stored.card, path.read_text(encoding="utf-8"), ""
+    return stored.card, "", ""
 
 
-def _folder_in_service(visit: Visit) -> Path:
-    chosen = find_chosen(visit.database).service
-    if chosen is None:
-        return start_folder(visit.settings)
-    return find_exact(visit.settings, chosen.weights_sha256, chosen.card_sha256).folder
-
-
-@cache
-def _read_card_once(folder: Path, _changed_ns: int) -> Card:
-    return read_card(folder)
+def _find_once(visit: Visit, choice: ModelChoice | None) -> StoredModel:
+    """Looked for again when another model is released: weights are hashed, which takes a while."""
+    key = choice.card_sha256 if choice else ""
+    kept: dict[str, StoredModel] = visit.request.app.state.__dict__.setdefault("models", {})
+    if key not in kept:
+        settings = visit.settings
+        found = find_exact(settings, choice.weights_sha256, key) if choice else read_model(start_folder(settings))
+        kept.clear()
+        kept[key] = found
+    return kept[key]
 
 
 def export_manifest(visit: Visit) -> Response:

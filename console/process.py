@@ -20,6 +20,7 @@ from records.processes import ALIVE_EVERY_S, SignsOfLife, process_id, record_sta
 _KIND = "console"
 _LOOK_EVERY_S = 60.0
 _CONNECTIONS = 200
+_BACKLOG = 128
 _END_S = 10
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ def _bind(settings: Settings) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((settings.console_host, settings.console_port))
+        bound.listen(_BACKLOG)  # from now on a browser waits instead of being refused
     except OSError as error:
         bound.close()
         where = f"{settings.console_host}:{settings.console_port}"

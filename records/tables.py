@@ -192,7 +192,7 @@ class Classification(Base):
         _one_of("label", Label),
         _one_of("reason", Reason),
         Index(None, "ecg_id"),
-        Index(None, "label"),
+        Index(None, "label", "job_id"),
         # A results file is swept or deleted only when no row names it
         Index(None, "picture_sha256"),
         Index(None, "thumbnail_sha256"),

@@ -1,8 +1,10 @@
 """One node that has just judged ECGs, its console, and a real browser, for all tests of this folder."""
 
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest
@@ -37,6 +39,7 @@ class Site:
 
     node: Node
     ecgs: dict[str, int]
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -46,11 +49,15 @@ class Site:
         """A client without a login."""
         return httpx.Client(base_url=self.address, timeout=60)
 
-    def logged_in(self, role: str) -> httpx.Client:
-        """A client with a login of its own."""
-        client = self.client()
-        log_in(client, role)
-        return client
+    @contextmanager
+    def logged_in(self, role: str) -> Iterator[httpx.Client]:
+        """A client with a login of this role; each role logs in once."""
+        with self.client() as client:
+            if role not in self.tokens:
+                assert log_in(client, role).status_code == 303
+                self.tokens[role] = client.cookies["ecg_session"]
+            client.cookies.set("ecg_session", self.tokens[role])
+            yield client
 
 
 def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:
@@ -186,3 +193,13 @@ def window(logins: Callable[[str], BrowserContext], site: Site) -> Iterator[Call
         one.page.close()
     for one in opened:
         one.need_quiet()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A PEM certificate for 127.0.0.1 that nobody signed, with its key beside it."""
+    path = tmp_path / "console.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-out", str(path), "-keyout", str(path.with_suffix(".key"))]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return path

@@ -84,7 +84,7 @@ def _read_one(page: Page, url: str) -> None:
     reader.get_by_label("Password").fill(PASSWORD)
     reader.get_by_role("button", name="Log in").click()
     reader.goto(url)
-    reader.get_by_label("Agree").check()
+    reader.get_by_role("radio", name="Agree").check()
     reader.get_by_role("button", name="Record my read").click()
     reader.close()
 
@@ -94,8 +94,8 @@ def _shoot(page: Page, url: str, name: str) -> None:
     page.wait_for_load_state("networkidle")
     path = IMAGES / f"{name}.png"
     page.screenshot(path=path)
-    # 128 colours show these pages as well and make them a third as large
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    # 256 colours show these pages as well and make them a third as large
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
