@@ -1,5 +1,6 @@
 """The models of a worker: the one in service and the one in shadow, exchanged between two batches."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
@@ -8,6 +9,7 @@ from core.errors import BadModel, Unavailable
 from core.settings import Settings
 from core.states import EventKind, ModelRole
 from model.classifier import Classifier
+from model.gpu import find_way
 from model.store import StoredModel, find_exact, read_model, start_folder
 from records.database import Database
 from records.models import ModelChoice, find_chosen
@@ -48,6 +50,7 @@ class WorkingModels:
         self._service: Loaded | None = None
         self._shadow: Loaded | None = None
         self._broken_shadow: str = ""
+        self._aside = ThreadPoolExecutor(1, "aside")
 
     def tools(self) -> Tools:
         """What a batch is judged with: the models that hold now.
@@ -68,6 +71,7 @@ class WorkingModels:
             self._service.classifier,
             shadow.classifier if shadow else None,
             shadow.card_sha256 if shadow else "",
+            self._aside,
         )
 
     def _serve(self, choice: ModelChoice | None) -> None:
@@ -104,8 +108,14 @@ class WorkingModels:
             stored = read_model(start_folder(self._settings))
         else:
             stored = find_exact(self._settings, choice.weights_sha256, choice.card_sha256)
-        settings = self._settings
-        classifier = Classifier.load(stored.folder, threads=settings.worker_threads, batch_size=settings.batch_size)
+        settings, way = self._settings, find_way()
+        classifier = Classifier.load(
+            stored.folder,
+            threads=settings.worker_threads,
+            precision=way.precision,
+            batch_size=settings.batch_size,
+            together=way.together,
+        )
         record_event(
             self._database,
             EventKind.MODEL_LOADED,

@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,7 @@ from sqlalchemy import select
 from core.states import DeliveryState, EventKind, JobState
 from dicom_node.scu import Outgoing
 from records.tables import Classification, Delivery, Instance, Job, TrailEvent
-from tests.conftest import need_data, need_tool
+from tests.conftest import need_data, need_root, need_tool
 from tests.e2e.ecgs import as_outgoing, drawn_page, jpeg_capture, pdf_object, storescu, waveform
 from tests.node import ANSWER_S, Node
 from tests.orthanc import Orthanc
@@ -245,3 +247,29 @@ def _send_with_high_priority(node: Node, ecg: Outgoing) -> None:
     assert assoc.is_established
     assert assoc.send_c_store(dcmread(io.BytesIO(ecg.content or b"")), priority=1).Status == 0x0000
     assoc.release()
+
+
+def test_neither_side_waits_for_small_packets(house: Node, tmp_path: Path) -> None:
+    """Nagle's algorithm and delayed acknowledgements cost 40 ms a message: both are off on both sides."""
+    need_root()
+    traces = {kind: tmp_path / kind for kind in ("listen", "send")}
+    watching = [_strace(house.processes[kind].pid, trace) for kind, trace in traces.items()]
+    ecg = waveform()
+    house.push([ecg])
+    house.wait_delivered(ecg.sop_instance_uid)
+    for one in watching:
+        end_process(one, signal.SIGINT)
+    for trace in traces.values():
+        made = trace.read_text()
+        assert re.search(r"TCP_NODELAY, \[1\], 4\) = 0", made)
+        assert len(re.findall(r"TCP_QUICKACK, \[1\], 4\) = 0", made)) > 1
+
+
+def _strace(pid: int, to: Path) -> subprocess.Popen[bytes]:
+    """Watch what options a process sets on its sockets."""
+    command = [need_tool("strace"), "-f", "-e", "trace=setsockopt", "-o", str(to), "-p", str(pid)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert b"attached" in process.stderr.readline()
+    threading.Thread(target=process.stderr.read, daemon=True).start()
+    return process
