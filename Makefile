@@ -61,7 +61,7 @@ $(VENV)/bin/python:
 $(STAMP)-node: requirements/cpu.txt pyproject.toml | $(VENV)/bin/python
 	@if [ ! -e $(STAMP)-dev ] || [ $(STAMP)-dev -ot requirements/dev.txt ]; then \
 	  echo "Installing the node (about 1 GB, TensorFlow is most of it) ..."; \
-	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q --require-hashes -r requirements/cpu.txt; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --require-hashes -r requirements/cpu.txt; \
 	  $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation --editable .; fi
 	@touch $@
 

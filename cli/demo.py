@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -234,6 +235,14 @@ def _pacs_holds_sr(answer: "EcgSummary", pacs_folder: Path) -> bool:
     return False
 
 
+def _program() -> str:
+    """`ecg-node` as the user of this demo can type it."""
+    beside = Path(sys.executable).parent / "ecg-node"
+    if not beside.exists():
+        return "ecg-node"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+
+
 def _stay_up(settings: Settings, pacs_port: int, stop: threading.Event, children: Sequence["Child"]) -> None:
     from cli.demo_accounts import print_console
 
@@ -242,7 +251,7 @@ def _stay_up(settings: Settings, pacs_port: int, stop: threading.Event, children
         f"\nThe node listens on 127.0.0.1:{settings.listen_port} as {settings.ae_title}, "
         f"the PACS on 127.0.0.1:{pacs_port}; "
         f"the log is {settings.data_dir.parent / LOG}.\n"
-        f"Send it an ECG of your own: ecg-node push --port {settings.listen_port} FILE\nCtrl-C ends everything.",
+        f"Send it an ECG of your own: {_program()} push --port {settings.listen_port} FILE\nCtrl-C ends everything.",
         highlight=False,
         soft_wrap=True,
     )
