@@ -16,15 +16,18 @@ from pydicom.data import get_testdata_file
 from sqlalchemy import func, select
 
 from core.settings import Settings
-from core.states import EventKind, ReportKind
+from core.states import AlertKind, EventKind, ReportKind
 from dicom_node.spool import Spool
 from dicom_node.wrap import outgoing_of
+from records.alerts import AlertRules, Channel, raise_alerts
 from records.audit import note_head, verify_trail
+from records.commitment_requests import RequestOfCaller, record_request
 from records.database import Database, open_database
 from records.deliveries import claim_destination, list_due
 from records.instances import record_received
 from records.jobs import claim_jobs
 from records.migrate import migrate
+from records.models import ModelChoice, record_release
 from records.processes import record_started
 from records.results import Route, record_answer
 from records.tables import Base, Instance, Process, TrailEvent
@@ -375,3 +378,26 @@ def test_a_result_lies_where_its_row_says_after_a_restoration(
     for row in _rows(place.settings)["report"]:
         name = next(str(value) for value in row if isinstance(value, str) and len(value) == 64)
         assert result_path(place.settings, name).read_bytes() == result_path(node.settings, name).read_bytes()
+
+
+def test_the_model_in_service_and_what_was_said_about_it_come_back_too(
+    node: Place, new_place: Callable[..., Place], tmp_path: Path
+) -> None:
+    card = node.settings.data_dir / "models" / ("a" * 64) / "card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text("a card")
+    database = open_database(node.settings)
+    start, released = (ModelChoice(n * 64, n * 64, n, n, {"confidence": 0.5}) for n in "ab")
+    record_release(database, released, start, "admin", "better")
+    record_request(database, RequestOfCaller("1.2.3", [("1.2", "1.3")], "CART", "ECGNODE", "127.0.0.1"))
+    raise_alerts(database, AlertRules(1e-6, 0.01, 1e-6, ("pacs",)), [Channel("hl7:ris", frozenset(AlertKind))])
+    database.close()
+    before = _rows(node.settings)
+    node.run.json("backup", tmp_path / "backups")
+    place = new_place()
+    place.run.json("restore", tmp_path / "backups")
+    assert (place.settings.data_dir / "models" / ("a" * 64) / "card.json").read_text() == "a card"
+    after = _rows(place.settings)
+    for name in ("model_release", "commitment_request", "alert", "notification"):
+        assert before[name], name
+        assert after[name] == before[name], name
