@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from core.states import AlertKind, AlertState, DeliveryState, JobState
+from records.commitments import OLDEST_ASKED
 from records.tables import Alert, Classification, Delivery, DestinationState, Disposition, Instance, Job
 
 FIRST_REQUEST = "first"
@@ -28,6 +29,8 @@ class AlertRules:
     undelivered_s: float
     destinations: Sequence[str]
     reanalysis: bool = False
+    committing: frozenset[str] = frozenset()
+    """Destinations that are asked for storage commitment: there a result that was only taken is not delivered yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,18 @@ def _stuck(
     )
     row = session.scalar(waiting.order_by(Delivery.id).limit(1))
     if row is None:
-        return None
+        return _uncommitted(session, name, now, late) if name in rules.committing else None
     error = session.scalar(select(DestinationState.last_error).where(DestinationState.name == name)) or row.last_error
     return row, f"the oldest waits since {row.created_at:%Y-%m-%d %H:%M} UTC ({error or 'not tried yet'})"
+
+
+def _uncommitted(session: Session, name: str, now: datetime, late: timedelta) -> tuple[Delivery, str] | None:
+    query = select(Delivery).where(
+        Delivery.destination == name,
+        Delivery.state == DeliveryState.SENT.value,
+        Delivery.sent_at.between(now - OLDEST_ASKED, now - late),
+    )
+    row = session.scalar(query.order_by(Delivery.id).limit(1))
+    if row is None or row.sent_at is None:
+        return None
+    return row, f"one was taken at {row.sent_at:%Y-%m-%d %H:%M} UTC, and storage commitment is still outstanding"

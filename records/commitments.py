@@ -19,7 +19,7 @@ from records.tables import Commitment, CommitmentItem, Delivery, DestinationStat
 from records.trail import add_event
 
 # What was sent before that and never asked about, as when commitment is switched on, is left as it is
-_OLDEST = timedelta(days=30)
+OLDEST_ASKED = timedelta(days=30)
 _OPEN = (CommitmentState.PREPARED.value, CommitmentState.ASKED.value)
 _THERE = (DeliveryState.SENT.value, DeliveryState.PREPARED.value)
 _MOST_DOUBLINGS = 32
@@ -136,7 +136,7 @@ def _due(destination: str, now: datetime, patience: Patience) -> Select[Delivery
             Delivery.destination == destination,
             Delivery.state == DeliveryState.SENT.value,
             Delivery.sent_at <= now - timedelta(seconds=patience.delay_s),
-            Delivery.sent_at >= now - _OLDEST,
+            Delivery.sent_at >= now - OLDEST_ASKED,
             ~asked,
         )
         .order_by(Delivery.id)

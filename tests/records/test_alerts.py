@@ -23,7 +23,7 @@ from records.alerts import (
 )
 from records.audit import verify_trail
 from records.database import Database
-from records.deliveries import claim_destination, list_due, record_refused, retry_delivery
+from records.deliveries import claim_destination, list_due, record_delivered, record_refused, retry_delivery
 from records.instances import queue_job, record_received, release_conflict
 from records.jobs import claim_jobs, fail_job
 from records.results import Route, record_answer
@@ -193,6 +193,21 @@ def test_a_refused_delivery_raises_an_alert_and_again_only_when_another_is_refus
     retry_delivery(database, heat.delivery_id, "admin")
     record_refused(database, turn, heat, 0xA900, "the peer refused it (0xa900)")
     assert raise_alerts(database, RULES, []) == 1
+
+
+def test_a_result_that_was_taken_and_never_committed_raises_an_alert_where_commitment_is_asked_for(
+    database: Database,
+) -> None:
+    _receive(database)
+    _answer(database, 0.1, (Route("pacs", frozenset(Kind), "comprehensive"),))
+    turn = claim_destination(database, "pacs", "s", 30)
+    assert turn is not None
+    for one in list_due(database, turn, 10):
+        record_delivered(database, turn, one, 0)
+    _age(database, "delivery", "sent_at", 3601)
+    assert raise_alerts(database, RULES, []) == 0
+    assert raise_alerts(database, replace(RULES, committing=frozenset({"pacs"})), []) == 1
+    assert "commitment is still outstanding" in list_alerts(database)[0].text
 
 
 def test_an_alert_stays_until_a_person_acknowledges_it_and_tells_nobody_after(database: Database) -> None:

@@ -19,6 +19,7 @@ def alert_rules(settings: Settings) -> AlertRules:
         undelivered_s=settings.undelivered_alert_s,
         destinations=tuple(settings.destinations),
         reanalysis=settings.alert_reanalysis,
+        committing=frozenset(name for name, to in settings.destinations.items() if to.commitment),
     )
 
 
