@@ -203,6 +203,17 @@ def test_a_question_without_an_answer_is_asked_again_and_a_late_answer_still_cou
     assert here.events(EventKind.DELIVERY_COMMITTED) == 2
 
 
+def test_a_late_denial_says_nothing_of_what_was_asked_about_anew(here: Here, pacs: CommitmentPacs) -> None:
+    transaction, items = _sent(here, pacs)
+    with here.database.writing() as session:
+        session.execute(text("UPDATE commitment SET created_at = '2000-01-01 00:00:00.000000'"))
+    assert here.ask(pacs) == 2
+    assert pacs.report(here.port, transaction, [], dict.fromkeys(items, MISSING)) == 0x0000
+    assert here.states() == ["sent", "sent"]
+    assert pacs.report(here.port, *pacs.asked[-1], {}) == 0x0000
+    assert here.states() == ["committed", "committed"]
+
+
 def test_an_answer_that_forgets_a_result_leaves_it_to_be_asked_about_again(here: Here, pacs: CommitmentPacs) -> None:
     transaction, items = _sent(here, pacs)
     assert pacs.report(here.port, transaction, items[:1], {}) == 0x0000
