@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -16,6 +16,9 @@ from cli.common import open_records, out
 from core.errors import EcgNodeError
 from core.files import free_bytes
 from core.settings import PREFIX, Settings, read_settings
+
+if TYPE_CHECKING:
+    from records.models import ModelChoice
 
 SILENT_AFTER_S = 30.0
 
@@ -107,16 +110,25 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 def _model(settings: Settings) -> Iterator[Finding]:
     from model.store import find_exact, read_model, start_folder
-    from records.models import find_chosen
 
-    with open_records(settings) as database:
-        chosen = find_chosen(database).service
+    chosen = _model_in_service(settings)
     if chosen is None:
         stored = read_model(start_folder(settings))
     else:
         stored = find_exact(settings, chosen.weights_sha256, chosen.card_sha256)
     card = stored.card
     yield Finding("model", True, f"{card.name} {card.version}, sha256 {card.weights_sha256[:12]} matches its card")
+
+
+def _model_in_service(settings: Settings) -> "ModelChoice | None":
+    """The model that was released last; None where none was, or where the database, a finding of its own, is away."""
+    from records.models import find_chosen
+
+    try:
+        with open_records(settings) as database:
+            return find_chosen(database).service
+    except EcgNodeError:
+        return None
 
 
 def _pacs(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ from core.errors import BadModel
 from core.settings import Settings
 from model.card import CARD, Card, read_card, sha256_of, shipped_model_dir
 
-MODELS_NAME = "models"  # below the data folder, where no other is set
 _SHORTEST = 6
 
 
@@ -32,7 +31,7 @@ def start_folder(settings: Settings) -> Path:
 
 def models_folder(settings: Settings) -> Path:
     """Where models lie by the sha256 of their weights."""
-    return settings.models_dir or settings.data_dir / MODELS_NAME
+    return settings.models_dir or settings.data_dir / "models"
 
 
 def model_folders(settings: Settings) -> list[Path]:
