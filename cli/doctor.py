@@ -142,7 +142,8 @@ def _pacs(settings: Settings) -> Iterator[Finding]:
             echo(destination, settings.ae_title, 5.0)
             yield Finding("PACS", True, f"{where} answers C-ECHO")
         except EcgNodeError as error:
-            advice = f"is it running, and does it know {settings.ae_title}? Results wait here until it answers"
+            ours = destination.calling_ae_title or settings.ae_title
+            advice = f"is it running, and does it know {ours}? Results wait here until it answers"
             yield Finding("PACS", False, f"{where}: {error}", advice)
 
 

@@ -12,7 +12,7 @@ from dicom_node.headers import LOSSY, SourceHeader, copy_patient_and_study, list
 from dicom_node.heatmap_picture import draw_heatmap, heat_png, picture_png, thumbnail_png, where
 from dicom_node.items import add_equipment, add_times, code_item, finished, reference, software_versions
 from dicom_node.objects import BuiltObject, ReportContext
-from dicom_node.texts import ALGORITHM, HEATMAP_SERIES, IMAGE_COMMENT, LABEL_TEXTS, MANUFACTURER, MODEL_NAME
+from dicom_node.texts import ALGORITHM, HEATMAP_SERIES, IMAGE_COMMENT, LABEL_TEXTS, MANUFACTURER, MODEL_NAME, plain
 from dicom_node.uids import result_uid
 
 __all__ = ["build_heatmap", "heat_png", "picture_png", "thumbnail_png"]
@@ -60,9 +60,8 @@ def _add_derivation(
     hottest = where(judgement, picture.leads)
     target.ImageType, target.PatientOrientation = ["DERIVED", "SECONDARY"], ""
     target.ImageComments = IMAGE_COMMENT
-    target.DerivationDescription = (
-        f"Class activation map for '{label}' ({ALGORITHM} {model.name} {model.version}); {hottest}; panel added below"
-    )
+    by = plain(f"{ALGORITHM} {model.name} {model.version}")
+    target.DerivationDescription = f"Class activation map for '{label}' ({by}); {hottest}; panel added below"[:1024]
     target.DerivationCodeSequence = [code_item(GRAD_CAM)]
     item = reference(source.sop_class_uid, source.sop_instance_uid, picture.frame)
     item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]

@@ -12,7 +12,7 @@ from dicom_node.codes import PROCESSING_EQUIPMENT, Code
 from dicom_node.copying import copy_well_formed, keep_bytes
 from dicom_node.headers import SourceHeader
 from dicom_node.objects import BuiltObject, ReportContext
-from dicom_node.texts import ALGORITHM, MANUFACTURER, MODEL_NAME
+from dicom_node.texts import ALGORITHM, MANUFACTURER, MODEL_NAME, plain
 from dicom_node.uids import derived_uid
 
 
@@ -58,7 +58,7 @@ def device_uid(context: ReportContext) -> str:
 
 def software_versions(model: ModelIdentity, context: ReportContext) -> list[str]:
     """What ran, for Software Versions (0018,1020); each at most 64 characters."""
-    return [f"ecg-node {context.software_version}"[:64], f"{model.name} {model.version}"[:64]]
+    return [f"ecg-node {context.software_version}"[:64], plain(f"{model.name} {model.version}")[:64]]
 
 
 def add_equipment(target: Dataset, source: SourceHeader, model: ModelIdentity, context: ReportContext) -> None:

@@ -18,6 +18,7 @@ from dicom_node.texts import (
     NOT_VERIFIED,
     TRACKING,
     label_summary,
+    plain,
     reason_summary,
 )
 from dicom_node.uids import derived_uid
@@ -168,9 +169,9 @@ def _algorithm(model: ModelIdentity) -> list[Dataset]:
         *(f"threshold {name} {value:g}" for name, value in sorted(model.thresholds.items())),
     ]
     return [
-        _text(codes.ALGORITHM_NAME, f"{ALGORITHM} ({model.name})", MODIFIER),
-        _text(codes.ALGORITHM_VERSION, model.version, MODIFIER),
-        *(_text(codes.ALGORITHM_PARAMETERS, one, MODIFIER) for one in parameters),
+        _text(codes.ALGORITHM_NAME, plain(f"{ALGORITHM} ({model.name})"), MODIFIER),
+        _text(codes.ALGORITHM_VERSION, plain(model.version), MODIFIER),
+        *(_text(codes.ALGORITHM_PARAMETERS, plain(one), MODIFIER) for one in parameters),
         _code(codes.ALGORITHM_FAMILY, codes.ARTIFICIAL_INTELLIGENCE, MODIFIER),
     ]
 

@@ -40,6 +40,11 @@ REASON_TEXTS: dict[Reason, str] = {
 }
 
 
+def plain(text: str) -> str:
+    """A text of a model's card in ASCII: the source's character set need not have its letters."""
+    return text.encode("ascii", "replace").decode().replace("\\", "/").replace("~", "-")
+
+
 def percent(share: float) -> str:
     """A probability for people: one decimal."""
     return f"{100 * share:.1f} %"

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,18 @@ def test_our_own_texts_are_the_same_in_every_character_set() -> None:
     for text in ours:
         assert text.isascii()
         assert not set(text) & set("\\~")
+
+
+def test_a_model_named_in_other_letters_is_reported_all_the_same(tmp_path: Path) -> None:
+    model = replace(MODEL, name="Modell für Ärzte 心", version="1\\2")
+    source = read_source(FILES["chrH32"])
+    heatmap = build_heatmap(source, pictures("sc")[0], judgement(), model, context())
+    report = build_sr(source, findings("sc", Label.NORMAL), [heatmap], model, context(), "enhanced")
+    for one in (report, heatmap):
+        path = tmp_path / "object.dcm"
+        path.write_bytes(one.content)
+        assert dciodvfy(path) == []
+        assert _read(one).SoftwareVersions[1] == "Modell f?r ?rzte ? 1/2"
 
 
 @pytest.mark.parametrize("name", ["chrGreek", "chrH32", "chrI2", "chrX2"])
