@@ -21,6 +21,12 @@ NARROWEST, WIDEST = 0.92, 5.0  # width over height of the area: part of a sheet 
 JOINED_WIDTH = 0.025  # of the area's width: half a fast beat is as wide, few printed words are
 LEAST_JOINED = 0.10  # share of ink in such strokes; print has next to none
 
+STROKE_HEIGHT = 0.02  # of the area's height: a QRS complex goes as far up or down in one column of pixels
+LEAST_STROKES = 15  # a sheet has 29 or more; the lines of a chart climb less steeply
+SLANT_HEIGHT, SLANT_WIDTH = 0.015, 0.012  # of height and width: a climb as wide is no QRS complex
+LEAST_UPRIGHT = 0.95  # share of climbs that are narrower
+LEAST_STRETCH = 2.5  # times a trace's thickness: a level line is no climb
+
 
 def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
     """How readable a picture is, 0 to 1, and why it is refused (None: it is not)."""
@@ -38,6 +44,10 @@ def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
         return 0.3, Reason.TOO_FEW_LEADS
     if share_joined(ink) < LEAST_JOINED:
         return 0.4, Reason.NOT_AN_ECG
+    if len(climbs(ink, STROKE_HEIGHT)) < LEAST_STROKES:
+        return 0.2, Reason.NOT_AN_ECG
+    if np.mean(climbs(ink, SLANT_HEIGHT) < SLANT_WIDTH * ink.shape[1]) < LEAST_UPRIGHT:
+        return 0.2, Reason.NOT_AN_ECG
     return score(share, rows, shape), None
 
 
@@ -45,6 +55,19 @@ def crossings(ink: NDArray[np.bool_]) -> float:
     """Traces met going down a column, in the median over columns."""
     edges = np.abs(np.diff(ink.astype(np.int8), axis=0, prepend=0, append=0)).sum(axis=0)
     return float(np.median(edges)) / 2
+
+
+def climbs(ink: NDArray[np.bool_], height: float) -> NDArray[np.int64]:
+    """How wide, in pixels, each steep part of a trace is; steep: a column of ink as high as this share of the area."""
+    edges = np.diff(np.pad(ink.astype(np.int8), ((1, 1), (0, 0))), axis=0).T
+    column, top = np.nonzero(edges == 1)
+    length = np.nonzero(edges == -1)[1] - top
+    steep = np.flatnonzero(length >= max(height * ink.shape[0], LEAST_STRETCH * np.median(length)))
+    drawn = np.zeros(ink.shape, bool)
+    for number in steep:
+        drawn[top[number] : top[number] + length[number], column[number]] = True
+    named, _count = ndimage.label(drawn, np.ones((3, 3)))
+    return np.array([part[1].stop - part[1].start for part in ndimage.find_objects(named)], np.int64)
 
 
 def share_joined(ink: NDArray[np.bool_]) -> float:

@@ -61,3 +61,18 @@ def test_a_sheet_of_any_layout_is_readable(seed: int) -> None:
     score, reason = judged(draw_sheet(synthetic_signal(60 + 10 * seed, seed=seed), style).rgb)
     assert reason is None
     assert score >= 0.5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_lines_of_a_chart_are_no_ecg(seed: int) -> None:
+    """Three random walks: as many traces as a sheet has rows, without one QRS complex."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(10, 7), dpi=100)
+    figure.subplots().plot(np.cumsum(np.random.default_rng(seed).normal(size=(100, 3)), axis=0))
+    figure.canvas.draw()
+    page = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    pyplot.close(figure)
+    assert judged(page)[1] in (Reason.NOT_AN_ECG, Reason.TOO_FEW_LEADS)
