@@ -20,11 +20,14 @@ from core.values import Signal
 from model.augmentation import augment_sheet, augment_signal
 from model.physiology import with_infarction
 from model.preprocessing import prepare
-from model.rendering import STANDARD_SHEET, draw_sheet, random_style
+from model.rendering import STANDARD_SHEET, SheetStyle, draw_sheet, random_style
 
 Part = Literal["train", "validation", "test"]
 _TRAIN, _VALIDATION = 70, 85  # of 100: 70 % training, 15 % validation, 15 % test
 _MADE = "+mi"
+SCALED_SOURCE = "LUDB"  # its leads were scaled one by one
+SAME_HEIGHT = 0.03  # of the highest lead
+STANDARD_SHARE = 0.35  # of the drawn training sheets
 _NAMES = {"I": "I", "II": "II", "III": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
 _NAMES |= {f"V{number}": f"V{number}" for number in range(1, 7)}
 
@@ -51,15 +54,23 @@ class Exam:
 
 
 def read_manifest(folder: Path) -> list[Exam]:
-    """Every exam of a data folder. Raises Rejected when it has no manifest."""
+    """Every exam of a data folder. Raises Rejected when it has no manifest, or one without kind, path and label.
+
+    What else a manifest leaves out is empty: a record without a source or detail is an exam all the same.
+    """
     manifest = folder / "manifest.csv"
     if not manifest.exists():
         raise Rejected(f"{folder} holds no manifest.csv; name a folder laid out as docs/model.md says")
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] in ("sheet", "signal")]
+    with manifest.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = {"kind", "path", "label"} - set(reader.fieldnames or ())
+        if missing:
+            raise Rejected(f"{manifest} lacks the columns {', '.join(sorted(missing))}; docs/model.md names them")
+        rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
     return [
-        Exam(row["path"], row["kind"], folder / row["path"], row["label"], row["source"], row["detail"])  # type: ignore[arg-type]
+        Exam(row["path"], row["kind"], folder / row["path"], row["label"], row.get("source", ""), row.get("detail", ""))  # type: ignore[arg-type]
         for row in rows
+        if row["kind"] in ("sheet", "signal") and row["path"]
     ]
 
 
@@ -95,17 +106,26 @@ def fold_of(exam: Exam, folds: int) -> int:
 
 
 def read_signal(exam: Exam) -> Signal:
-    """A WFDB record in millivolts, its leads by their standard names."""
+    """A WFDB record in millivolts, its leads by their standard names. Raises Rejected when it cannot be read."""
     import wfdb
 
-    record = wfdb.rdrecord(str(exam.path))
+    try:
+        record = wfdb.rdrecord(str(exam.path.resolve()))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:  # wfdb checks little itself
+        raise Rejected(f"{exam.path} cannot be read as a WFDB record: {error}") from error
     leads = {
         _NAMES[name.upper()]: np.nan_to_num(record.p_signal[:, column]).astype(np.float32)
         for column, name in enumerate(record.sig_name)
         if name.upper() in _NAMES
     }
     signal = Signal(leads, float(record.fs))
-    return unscaled_limbs(signal) if exam.source == "LUDB" else signal
+    return unscaled_limbs(signal) if exam.source.upper() == SCALED_SOURCE or is_scaled(signal) else signal
+
+
+def is_scaled(signal: Signal) -> bool:
+    """Whether every lead has the same height, as no heart gives them."""
+    heights = np.array([float(np.ptp(values)) for values in signal.leads.values()])
+    return heights.size > 1 and bool(np.ptp(heights) < SAME_HEIGHT * heights.max())
 
 
 def unscaled_limbs(signal: Signal) -> Signal:
@@ -135,28 +155,39 @@ def unscaled_limbs(signal: Signal) -> Signal:
 
 
 def service_picture(exam: Exam) -> NDArray[np.uint8]:
-    """The exam as the service would see it: the sheet as it is, the signal on a standard sheet; uint8 (h, w, 3)."""
-    if exam.kind == "sheet":
-        return np.asarray(Image.open(exam.path).convert("RGB"))
-    return draw_sheet(read_signal(exam), STANDARD_SHEET).rgb
+    """The exam as the service would see it: the sheet as it is, the signal on a standard sheet; uint8 (h, w, 3).
+
+    Raises Rejected when its file is missing or broken.
+    """
+    if exam.kind == "signal":
+        return draw_sheet(read_signal(exam), STANDARD_SHEET).rgb
+    try:
+        with Image.open(exam.path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise Rejected(f"{exam.path} cannot be read as a picture: {error}") from error
 
 
-def training_pictures(exam: Exam, variants: int, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """The exam as it is, then varied as other devices, papers and hands would vary it; uint8 (h, w, 3)."""
+def training_picture(exam: Exam, number: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One picture of an exam, uint8 (h, w, 3): as it is for 0, else as another device, paper and hand would vary it."""
     if exam.made:
-        signal = read_signal(exam)
-        for _ in range(variants):
-            yield draw_sheet(augment_signal(with_infarction(signal, rng), rng), random_style(rng)).rgb
-        return
-    yield service_picture(exam)
+        return draw_sheet(augment_signal(with_infarction(read_signal(exam), rng), rng), _any_style(rng)).rgb
+    if number == 0:
+        return service_picture(exam)
     if exam.kind == "sheet":
-        sheet = service_picture(exam)
-        for _ in range(variants - 1):
-            yield augment_sheet(sheet, rng)
-        return
-    signal = read_signal(exam)
-    for _ in range(variants - 1):
-        yield draw_sheet(augment_signal(signal, rng), random_style(rng)).rgb
+        return augment_sheet(service_picture(exam), rng)
+    return draw_sheet(augment_signal(read_signal(exam), rng), _any_style(rng)).rgb
+
+
+def _any_style(rng: np.random.Generator) -> SheetStyle:
+    """Mostly any device's paper; at times the one that the service draws waveforms on."""
+    return STANDARD_SHEET if rng.random() < STANDARD_SHARE else random_style(rng)
+
+
+def prepared_picture(exam: Exam, number: int, size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """A picture of an exam as a network input, uint8 (height, width); the same whatever else is drawn."""
+    rng = np.random.default_rng([seed, hash_place(exam.key, 2**31), number])
+    return prepare(training_picture(exam, number, rng), *size).pixels[:, :, 0]
 
 
 def prepared_pictures(
@@ -164,6 +195,5 @@ def prepared_pictures(
 ) -> Iterator[tuple[Exam, int, NDArray[np.uint8]]]:
     """Network inputs of exams: the exam, which variant (0: as it is), uint8 (height, width)."""
     for exam in exams:
-        rng = np.random.default_rng([seed, hash_place(exam.key, 2**31)])
-        for number, rgb in enumerate(training_pictures(exam, variants, rng)):
-            yield exam, number, prepare(rgb, *size).pixels[:, :, 0]
+        for number in range(variants):
+            yield exam, number, prepared_picture(exam, number, size, seed)

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 
 from core.errors import Rejected
-from core.values import LABELS, Judgement, Picture
+from core.states import Reason
+from core.values import LABELS, Box, Judgement, Picture
 from model.classifier import Classifier, default_model_dir
 from model.dataset import Exam, part_of, read_manifest, service_picture
 from model.labels import HISTORY, index_of
-from model.scores import ABSTAINED, Said, describe, macro_f1, mi_auroc_against_normal, share
+from model.scores import ABSTAINED, Said, describe, macro_f1, mi_auroc_against_normal, share, with_interval
 
 _TOGETHER = 16
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -47,6 +48,7 @@ def evaluate_folder(
     judged = list(judge_exams(classifier, exams))
     scores = headline(judged) | details(judged) | {"model": _identity(classifier)} | _unlabelled(classifier, data)
     if json:
+        json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(jsonlib.dumps(scores, indent=1) + "\n", encoding="utf-8")
     if report:
         from model.report_page import write_report
@@ -56,11 +58,17 @@ def evaluate_folder(
 
 
 def judge_exams(classifier: Classifier, exams: Sequence[Exam]) -> Iterator[Judged]:
-    """Judge exams as they would arrive: sheets as they are, signals drawn on a standard sheet."""
-    for start in range(0, len(exams), _TOGETHER):
-        some = exams[start : start + _TOGETHER]
-        pictures = [Picture(service_picture(exam)) for exam in some]
-        yield from map(Judged, some, classifier.classify(pictures))
+    """Judge exams as they would arrive: sheets as they are, signals drawn on a standard sheet.
+
+    A file that cannot be read gets no answer, which counts as not found.
+    """
+    for exam in exams:
+        try:
+            picture = Picture(service_picture(exam))
+        except Rejected:
+            yield Judged(exam, Judgement(None, Reason.DAMAGED, None, None, Box(0.0, 0.0, 1.0, 1.0), 0.0))
+            continue
+        yield Judged(exam, classifier.classify([picture])[0])
 
 
 def said_of(judged: Sequence[Judged]) -> Said:
@@ -107,28 +115,37 @@ def _number(value: float) -> float | None:
 
 def details(judged: Sequence[Judged]) -> dict[str, Any]:
     """Figures with intervals by kind, source and kind of infarction; labels the network lacks are counted only."""
-    signals = _of(judged, "signal")
-    infarctions = [one for one in signals if one.exam.label == LABELS[-1].value]
+    sheets, signals = _of(judged, "sheet"), _of(judged, "signal")
     return {
-        "sheets": describe(said_of(_of(judged, "sheet"))),
+        "sheets": describe(said_of(sheets)),
         "signals": describe(said_of(signals)),
         "signals_by_source": {
             source: describe_shortly([one for one in signals if one.exam.source == source])
             for source in sorted({one.exam.source for one in signals})
         },
-        "mi_found_by_kind": {
-            kind: share(
-                sum(one.judgement.label == LABELS[-1] for one in infarctions if one.exam.mi_kind == kind),
-                sum(one.exam.mi_kind == kind for one in infarctions),
-            )
-            for kind in sorted({one.exam.mi_kind for one in infarctions})
-        },
+        "mi_by_kind": {"sheets": mi_by_kind(sheets), "signals": mi_by_kind(signals)},
         "labels_beyond_the_three": {
             label: _answers([one for one in judged if one.exam.label == label])
             for label in sorted({one.exam.label for one in judged if index_of(one.exam.label) is None})
         },
         "refused": dict(Counter(one.judgement.reason.value for one in judged if one.judgement.reason)),
+        "unreadable_files": [one.exam.key for one in judged if one.judgement.reason is Reason.DAMAGED],
     }
+
+
+def mi_by_kind(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Acute, old, suspected and unstated infarctions apart: how many were found, and how well each kind stands out."""
+    infarctions = [one for one in judged if one.exam.label == LABELS[-1].value]
+    normals = [one for one in judged if one.exam.label == LABELS[0].value]
+    kinds = sorted({one.exam.mi_kind for one in infarctions})
+    return {kind: _one_kind([one for one in infarctions if one.exam.mi_kind == kind], normals) for kind in kinds}
+
+
+def _one_kind(infarctions: Sequence[Judged], normals: Sequence[Judged]) -> dict[str, Any]:
+    found = share(sum(one.judgement.label == LABELS[-1] for one in infarctions), len(infarctions))
+    called = share(sum(one.judgement.label == LABELS[0] for one in infarctions), len(infarctions))
+    auroc = with_interval(mi_auroc_against_normal, said_of([*infarctions, *normals]))
+    return {"found": found, "called_normal": called, "auroc_against_normal": auroc}
 
 
 def describe_shortly(judged: Sequence[Judged]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Figures of a set of judgements, with 95 % intervals; numpy only."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +48,13 @@ def mi_auroc_against_normal(one: Said) -> float:
 
 
 def with_interval(measure: Any, one: Said, seed: int = 1) -> dict[str, Any]:
-    """A measure with its bootstrap interval over exams."""
+    """A measure with its bootstrap interval over exams; None where the exams lack a label that it needs."""
+    value = measure(one)
+    if math.isnan(value):
+        return {"value": None, "interval_95": None}
     rng = np.random.default_rng(seed)
     resampled = [measure(one.take(rng.integers(0, len(one.truth), len(one.truth)))) for _ in range(_RESAMPLES)]
-    return {"value": round(measure(one), 4), "interval_95": [round(edge, 4) for edge in bootstrap(resampled)]}
+    return {"value": round(value, 4), "interval_95": [round(edge, 4) for edge in bootstrap(resampled)]}
 
 
 def share(successes: int, trials: int) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from core.errors import Rejected
+from core.values import LABELS, Box, Judgement
 from model.calibrate import LEAST_CONFIDENCE, fit_temperature, threshold_for
-from model.evaluate import evaluate_folder
+from model.dataset import Exam
+from model.evaluate import Judged, evaluate_folder, mi_by_kind
 from model.metrics import auroc, calibration_error, wilson
 from model.rendering import draw_sheet
 from model.scores import Said, coverage, describe, macro_f1
@@ -119,3 +121,45 @@ def test_a_folder_is_scored_with_the_compared_figures_first(folder: Path, tmp_pa
 def test_a_folder_without_manifest_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match=r"manifest\.csv"):
         evaluate_folder(tmp_path)
+
+
+def test_a_scarce_manifest_a_missing_file_and_a_relative_path_are_no_hindrance(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = [{name: row[name] for name in ("kind", "path", "label")} for row in csv.DictReader(file)][:1]
+    rows.append({"kind": "signal", "path": "signals/nowhere/gone", "label": "myocardial_infarction"})
+    rows.append({"kind": "sheet", "path": "sheets/normal/gone.jpg", "label": "normal"})
+    rows.append({"kind": "sheet", "path": rows[0]["path"], "label": ""})
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    monkeypatch.chdir(tmp_path)
+    scores = evaluate_folder(Path("data"), json=Path("new/folder/out.json"))
+    assert Path("new/folder/out.json").exists()
+    assert scores["unreadable_files"] == ["signals/nowhere/gone", "sheets/normal/gone.jpg"]
+    assert scores["signals_macro_f1"] == 0.0  # a lost infarction is not found
+    assert scores["sheets"]["recall"]["normal"]["of"] == 2
+    assert scores["history_called_normal"] is None
+    assert list(scores["labels_beyond_the_three"]) == [""]
+
+
+def test_a_manifest_without_labels_is_refused_with_the_columns_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("kind,path\nsheet,a.jpg\n")
+    with pytest.raises(Rejected, match="lacks the columns label"):
+        evaluate_folder(tmp_path)
+
+
+def test_infarctions_are_told_apart_by_kind() -> None:
+    def one(label: str, detail: str, answer: int) -> Judged:
+        sure = tuple(0.9 if place == answer else 0.05 for place in range(3))
+        exam = Exam(detail, "signal", Path(detail), label, "drawn", detail)
+        return Judged(exam, Judgement(LABELS[answer], None, sure, None, Box(0, 0, 1, 1), 1.0))  # type: ignore[arg-type]
+
+    mi = "myocardial_infarction"
+    told = mi_by_kind([one("normal", "a", 0), one(mi, "MI_acute_STEMI", 2), one(mi, "MI_old_scar", 0), one(mi, "", 1)])
+    assert list(told) == ["acute", "old", "unstated"]
+    assert [told[kind]["found"]["count"] for kind in told] == [1, 0, 0]
+    assert told["old"]["called_normal"]["count"] == 1
+    assert [told[kind]["auroc_against_normal"]["value"] for kind in told] == [1.0, 0.5, 1.0]
