@@ -34,7 +34,7 @@ HEADLINE = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_data_folder(tmp_path_factory.mktemp("data"), sheets=8, signals=4)
+    return draw_data_folder(tmp_path_factory.mktemp("data"), sheets=7, signals=3)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = config_from(read_card(shipped_model_dir()).config)
     small = replace(
         config,
-        height=192,
-        width=320,
+        height=160,
+        width=256,
         sheet_variants=2,
         signal_variants=2,
         made_variants=0,
@@ -77,7 +77,7 @@ def test_what_was_trained_tells_new_ecgs_of_its_classes_apart(released: Path) ->
 
 
 def test_a_trained_folder_holds_its_settings_its_logs_and_its_figure(trained: Path) -> None:
-    assert read_config(trained / "config.json").height == 192
+    assert read_config(trained / "config.json").height == 160
     assert (trained / "head" / "epochs.csv").exists()
     assert (trained / "head" / "epochs.png").stat().st_size > 5000
 
@@ -91,13 +91,11 @@ def test_a_training_that_did_not_finish_cannot_be_released(tmp_path: Path) -> No
         release_trained(tmp_path, tmp_path / "models", "0.0.1")
 
 
-def test_any_folder_of_this_layout_is_scored_headline_first(released: Path, data: Path, tmp_path: Path) -> None:
-    scores = evaluate_folder(data, released, tmp_path / "scores.json")
+def test_any_folder_of_this_layout_is_scored_headline_first_and_drawn(
+    released: Path, data: Path, tmp_path: Path
+) -> None:
+    scores = evaluate_folder(data, released, tmp_path / "scores.json", tmp_path / "report")
     assert list(scores)[:6] == HEADLINE
     assert json.loads((tmp_path / "scores.json").read_text()) == scores
-
-
-def test_an_evaluation_draws_its_page(released: Path, data: Path, tmp_path: Path) -> None:
-    evaluate_folder(data, released, report=tmp_path / "report")
     assert list((tmp_path / "report").glob("*.html"))
     assert list((tmp_path / "report").glob("*.png"))

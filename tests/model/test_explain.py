@@ -18,7 +18,7 @@ from core.values import LABELS, Box, LeadBox
 from model.card import WEIGHTS, read_card, shipped_model_dir
 from model.config import config_from
 from model.dataset import Exam, read_manifest, service_picture
-from model.explain import attributions, describe_region, explain, explain_file, load_explained, name_leads
+from model.explain import attributions, describe_region, explain, explain_file, name_leads
 from model.network import build_network, explained
 from model.preprocessing import prepare
 from model.rendering import draw_sheet
@@ -27,12 +27,14 @@ from model.weights_file import load_weights
 from tests.conftest import need_data
 
 METHODS = ("grad_cam", "grad_cam++", "integrated_gradients", "score_cam")
+FAST = METHODS[:2]
+SLOW = METHODS[2:]
 MI = 2
 
 
 @pytest.fixture(scope="module")
 def both() -> keras.Model:
-    return sized(144, 256)
+    return sized(96, 160)
 
 
 def sized(height: int, width: int) -> keras.Model:
@@ -78,7 +80,7 @@ def test_grad_cam_in_closed_form_is_grad_cam_by_gradients(both: keras.Model, pix
     assert explain(both, pixels, MI) == pytest.approx(expected / expected.max(), abs=1e-3)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*FAST, *(pytest.param(one, marks=pytest.mark.faults) for one in SLOW)])
 def test_a_network_of_random_parameters_is_explained_otherwise(
     both: keras.Model, pixels: NDArray[np.uint8], method: str
 ) -> None:
@@ -107,10 +109,11 @@ def test_what_the_pixels_are_given_adds_up_to_the_change_of_the_logit() -> None:
     assert float(attributions(smooth, picture[None], 1).sum()) == pytest.approx(change, rel=0.05)
 
 
-def test_blanking_where_it_is_hot_takes_more_from_the_label_than_elsewhere() -> None:
+@pytest.mark.parametrize(("height", "width"), [(192, 320), pytest.param(384, 640, marks=pytest.mark.faults)])
+def test_blanking_where_it_is_hot_takes_more_from_the_label_than_elsewhere(height: int, width: int) -> None:
     """Deletion and insertion (Petsiuk 2018) on real sheets, against as large a part elsewhere."""
     exams = [exam for exam in read_manifest(need_data()) if exam.kind == "sheet" and exam.label != "history_of_mi"]
-    whole = load_explained()
+    whole = sized(height, width)
     rng = np.random.default_rng(0)
     gained = [_hot_less_elsewhere(whole, exams[place], rng) for place in rng.permutation(len(exams))[:8]]
     deleted, inserted = np.mean(gained, axis=0)
@@ -125,7 +128,7 @@ def _hot_less_elsewhere(whole: keras.Model, exam: Exam, rng: np.random.Generator
     label = int(np.argmax(np.asarray(whole(pixels[None], training=False)[0])[0]))
     heat = enlarged(explain(whole, pixels.astype(np.uint8), label), shape)
     hot = heat >= np.quantile(heat, 0.8)
-    parts = np.stack([hot, *(np.roll(hot, [int(rng.integers(n)) for n in shape], (0, 1)) for _ in range(5))])[..., None]
+    parts = np.stack([hot, *(np.roll(hot, [int(rng.integers(n)) for n in shape], (0, 1)) for _ in range(4))])[..., None]
     leads = []
     for hidden in (parts, ~parts):
         logits = np.asarray(whole(np.where(hidden, 255.0, pixels).astype(np.float32), training=False)[0])

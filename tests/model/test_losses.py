@@ -44,6 +44,12 @@ def test_values_worked_out_by_hand() -> None:
     assert found == pytest.approx([0.0192605, 0.6437752], rel=1e-5)
 
 
+def test_where_several_labels_are_right_their_probabilities_count_together() -> None:
+    """Any label but normal: -mean(2, 4) (1 - 0.3 - 0.1)^1 ln(0.3 + 0.1)."""
+    found = losses_of(np.array([[0.0, 1.0, 1.0]]), logits_of([0.6, 0.3, 0.1]), [9.0, 2.0, 4.0], [7.0, 0.5, 1.5])
+    assert found == pytest.approx([1.6493], rel=1e-4)
+
+
 def test_gamma_zero_is_weighted_cross_entropy() -> None:
     rng = np.random.default_rng(3)
     logits = rng.normal(0, 3, (64, LABELS)).astype(np.float32)
