@@ -18,7 +18,7 @@ from model.dataset import Exam, fold_of, hash_place, part_of
 from model.labels import LABELS, index_of
 from model.metrics import auroc, f1_by_label, recall_by_label
 from model.train import Start, fit_head
-from model.training_data import trainable_keys
+from model.training_data import trainable_keys, watchable_keys
 
 FOLDS = 5
 STOP = 8  # one training exam in this many only decides when to stop
@@ -61,7 +61,7 @@ def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> O
     for number, (known, left_out) in enumerate(splits(exams, scheme)):
         known = trainable_keys(start.data, known)
         stop = {key for key in known if hash_place(f"stop:{key}", STOP) == 0}
-        real = {key for key in stop if not start.data.exams[key].made}
+        real = watchable_keys(start.data, stop)
         learned, watched = start.data.rows(known - stop), start.data.rows(real, 2)
         sets = (start.data.examples(rows, start.pooled) for rows in (learned, watched))
         head = fit_head(*sets, config, folder / f"{scheme}-{number}")

@@ -38,6 +38,7 @@ class Config:
     refit: bool = True  # phase 1 learns again from all exams, with the recalls that held out ones gave
     weight_decay: float = 1e-4  # phase 2
     mi_kinds: tuple[str, ...] = ("acute", "unstated", "old", "suspected")  # records that train as infarction
+    not_normal: tuple[str, ...] = ("history_of_mi", "other")  # labels without an output that train as: not normal
     seed: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"
 

@@ -14,24 +14,26 @@ from numpy.typing import NDArray
 
 from model.callbacks import AdaptFocal, Watch
 from model.config import Config
-from model.labels import LABELS
+from model.labels import LABELS, NOT_NORMAL
 from model.losses import AdaptiveFocalLoss, inverse_frequency
 
 _STATE = "state.npz"
 _PROGRESS = "progress.json"
 _LOG = "epochs.csv"
 _TOGETHER = 8  # steps between two returns to Python
+# Which answers are right for each label's number, `NOT_NORMAL` last
+RIGHT = np.concatenate([np.eye(len(LABELS)), [np.arange(len(LABELS)) > 0]]).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Inputs of a model and the label of each, as numbers."""
+    """Inputs of a model and the label of each, as numbers; `NOT_NORMAL` stands for every label but normal."""
 
     inputs: NDArray[Any]
     labels: NDArray[np.int64]
 
     def one_hot(self, smoothing: float = 0.0) -> NDArray[np.float32]:
-        exact = np.eye(len(LABELS), dtype=np.float32)[self.labels]
+        exact = RIGHT[self.labels]
         return exact * (1 - smoothing) + smoothing / len(LABELS)
 
 
@@ -64,7 +66,7 @@ class Batches(keras.utils.PyDataset):
 
 def make_loss(config: Config, labels: NDArray[np.int64]) -> AdaptiveFocalLoss:
     """The configured loss as a focal loss: cross-entropy is gamma 0, unweighted is alpha 1."""
-    counts = np.bincount(labels, minlength=len(LABELS))
+    counts = np.bincount(labels[labels < NOT_NORMAL], minlength=len(LABELS))
     plain = config.loss == "cross_entropy"
     alpha = np.ones(len(LABELS), np.float32) if plain else inverse_frequency(counts.tolist())
     gamma = 0.0 if config.loss in ("cross_entropy", "weighted_cross_entropy") else config.gamma

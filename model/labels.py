@@ -6,6 +6,8 @@ INDEX = {label.value: place for place, label in enumerate(LABELS)}
 # What the data calls labels that the network has no output for; they are reported, never scored
 HISTORY = "history_of_mi"
 OTHER = "other"
+# In training, the number of an exam whose label the network lacks and which shows no healthy heart
+NOT_NORMAL = len(LABELS)
 
 
 def index_of(name: str) -> int | None:
@@ -13,4 +15,4 @@ def index_of(name: str) -> int | None:
     return INDEX.get(name)
 
 
-__all__ = ["HISTORY", "INDEX", "LABELS", "OTHER", "Label", "index_of"]
+__all__ = ["HISTORY", "INDEX", "LABELS", "NOT_NORMAL", "OTHER", "Label", "index_of"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from model.config import Config
 from model.fitting import Examples
-from model.labels import LABELS
+from model.labels import LABELS, index_of
 from model.metrics import f1_by_label, recall_by_label, wilson
 from model.train import Start, fit_head, prepare_training
 
@@ -39,7 +39,7 @@ def copied_files(start: Start, copies: dict[str, int]) -> Files:
     """The sheets of the three labels, each exam's row as often as it has copies."""
     rows: list[int] = []
     for row, (key, variant) in enumerate(zip(start.data.cache.keys, start.data.cache.variants, strict=True)):
-        if variant == 0 and start.data.exams[key].kind == "sheet" and start.data.labels[row] >= 0:
+        if variant == 0 and start.data.exams[key].kind == "sheet" and index_of(start.data.exams[key].label) is not None:
             rows += [row] * copies[key]
     return Files(np.array(rows), np.unique(np.array(rows), return_inverse=True)[1])
 

@@ -17,11 +17,23 @@ BETA_LEAST, BETA_SPAN = 0.01, 0.89
 
 
 def adaptive_focal_loss(y_true: Any, logits: Any, alpha: Any, gamma: Any) -> Any:
-    """Loss of each example: `y_true` one-hot (batch, labels), `logits` alike, `alpha` and `gamma` (labels,)."""
+    """Loss of each example: `y_true` one-hot (batch, labels), `logits` alike, `alpha` and `gamma` (labels,).
+
+    Where several labels are marked, any of them is right: p_t is the sum of their probabilities, alpha and gamma are
+    their means.
+    """
     log_p = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     y_true = ops.cast(y_true, "float32")
-    modulation = ops.power(ops.maximum(1.0 - ops.exp(log_p), 1e-7), gamma)
-    return -ops.sum(alpha * y_true * modulation * log_p, axis=-1)
+    marked = ops.sum(y_true, axis=-1)
+    among = ops.logsumexp(log_p + ops.log(ops.maximum(y_true, 1e-30)), axis=-1)
+    exact = -ops.sum(_modulated(log_p, gamma) * alpha * y_true, axis=-1)
+    mean_alpha, mean_gamma = (ops.sum(one * y_true, axis=-1) / ops.maximum(marked, 1.0) for one in (alpha, gamma))
+    return ops.where(marked > 1.5, -mean_alpha * _modulated(ops.minimum(among, 0.0), mean_gamma), exact)
+
+
+def _modulated(log_p: Any, gamma: Any) -> Any:
+    """(1 - p)^gamma log p."""
+    return ops.power(ops.maximum(1.0 - ops.exp(log_p), 1e-7), gamma) * log_p
 
 
 @keras.saving.register_keras_serializable("ecg_node")

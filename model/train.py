@@ -19,7 +19,7 @@ from model.head_start import start_head
 from model.labels import LABELS
 from model.last_stage import start_last_stage
 from model.network import DROP, HEAD, build_network, load_imagenet, top_of
-from model.training_data import Data, pooled_features, read_data, trainable_keys
+from model.training_data import Data, pooled_features, read_data, trainable_keys, watchable_keys
 from model.training_figure import draw_training
 from model.weights_file import load_weights, save_weights
 
@@ -75,7 +75,7 @@ def train(
 ) -> None:
     """Both phases on some exams; the trained weights stay in the network and in `out`."""
     train_rows = start.data.rows(trainable_keys(start.data, train_keys))
-    check_rows = start.data.rows(trainable_keys(start.data, validation_keys), most_variants=2)
+    check_rows = start.data.rows(watchable_keys(start.data, validation_keys), most_variants=2)
     out.mkdir(parents=True, exist_ok=True)
     config.save(out / "config.json")
     head = fit_head(

@@ -13,7 +13,7 @@ from model.cache import Cache, activate, draw_pictures
 from model.config import Config
 from model.dataset import Exam, made_infarctions, read_manifest
 from model.fitting import Examples
-from model.labels import index_of
+from model.labels import NOT_NORMAL, index_of
 from model.network import trunk_of
 
 
@@ -63,10 +63,13 @@ def _activated(
 
 
 def _label(exam: Exam, config: Config) -> int:
-    """Index of the label; -1 for what is not trained on: labels that the network lacks, infarctions left out."""
+    """Index of the label; -1 for what is not trained on: labels that the network lacks, infarctions left out.
+
+    `NOT_NORMAL` where the network lacks the label and the configuration says that it is known to be no healthy heart's.
+    """
     index = index_of(exam.label)
     if index is None:
-        return -1
+        return NOT_NORMAL if exam.label in config.not_normal else -1
     left_out = exam.label == "myocardial_infarction" and not exam.made and exam.mi_kind not in config.mi_kinds
     return -1 if left_out else index
 
@@ -75,6 +78,12 @@ def trainable_keys(data: Data, keys: set[str]) -> set[str]:
     """Those of some exams that have a label to train on."""
     usable = {key for key, label in zip(data.cache.keys, data.labels, strict=True) if label >= 0}
     return keys & usable
+
+
+def watchable_keys(data: Data, keys: set[str]) -> set[str]:
+    """Those of some exams that recall can be measured on: real ones of the labels that the network has."""
+    usable = trainable_keys(data, keys)
+    return {key for key in usable if index_of(data.exams[key].label) is not None and not data.exams[key].made}
 
 
 def pooled_features(network: keras.Model, cache: Cache, path: Path) -> NDArray[np.float32]:
