@@ -1,0 +1,147 @@
+"""The last stage learns from signals without a diagnosis: what each signal says of itself, read off its drawn sheets.
+
+`python -m model.pretrain DATA OUT INIT [CONFIG]` leaves `weights.npz` in OUT, which `train --init` takes. A killed run
+goes on after its last finished epoch. Exams of the test part take no part; those of the validation part are watched.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from core.errors import Rejected
+from model.cache import Cache, activate, draw_pictures
+from model.config import Config, read_config
+from model.dataset import Exam, part_of, read_manifest, read_signal
+from model.last_stage import start_last_stage
+from model.network import CUT, build_network, trunk_of
+from model.targets import COUNT, targets_of
+from model.train import Say, load_init
+from model.weights_file import save_weights
+
+EPOCHS = 30
+RATE = 3e-4  # Adam: the last stage starts as a useful function
+_STATE, _LOG = "pretrain-state.npz", "pretrain-epochs.csv"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """Rows of activations and their targets (rows, targets)."""
+
+    cache: Cache
+    rows: NDArray[np.int64]
+    targets: NDArray[np.float32]
+
+    def batch(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.cache.activations[self.rows[places]].astype(np.float32), self.targets[places]
+
+
+def pretrain(data: Path, out: Path, init: Path, config: Config, epochs: int = EPOCHS, say: Say = print) -> Path:
+    """Train the last stage on signal targets; the weights file. Raises Rejected when no signal has targets."""
+    keras.utils.set_random_seed(config.seed)
+    keras.mixed_precision.set_dtype_policy(config.precision)
+    network = build_network(config)
+    load_init(network, init)
+    exams = {exam.key: exam for exam in read_manifest(data) if exam.kind == "signal" and part_of(exam) != "test"}
+    targets = {key: found for key, exam in exams.items() if (found := targets_of(read_signal(exam))) is not None}
+    if not targets:
+        raise Rejected(f"{data} holds no signal whose beats can be measured; pre-training needs some")
+    jobs = [(exams[key], config.signal_variants) for key in targets]
+    pictures = draw_pictures(jobs, config, out / "work")
+    cache = activate(pictures, trunk_of(network), out / "work", f"pretrain-{init.stem}")
+    if network.name == "resnet50v2" and config.last_stage == "residual":
+        start_last_stage(network, cache.activations)
+    learned, watched = (_lesson(cache, exams, targets, held_out) for held_out in (False, True))
+    _teach(_taught(network), learned, watched, config, out, epochs, say)
+    save_weights(network, out / "weights.npz")
+    return out / "weights.npz"
+
+
+def _lesson(cache: Cache, exams: dict[str, Exam], targets: dict[str, NDArray[np.float32]], held_out: bool) -> Lesson:
+    keys = {key for key in targets if (part_of(exams[key]) == "validation") == held_out}
+    rows = cache.rows_of(keys)
+    return Lesson(cache, rows, np.array([targets[cache.keys[row]] for row in rows], np.float32).reshape(-1, COUNT))
+
+
+def _taught(network: keras.Model) -> keras.Model:
+    """From the cut to the targets; shares its last stage with the network. Batch norms keep their statistics."""
+    pooled = network.get_layer("pooled").output
+    found = keras.layers.Dense(COUNT, name="signal", dtype="float32")(pooled)
+    model = keras.Model(network.get_layer(CUT[network.name]).output, found)
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    model.compile(keras.optimizers.AdamW(RATE), keras.losses.Huber())
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _teach(
+    model: keras.Model, learned: Lesson, watched: Lesson, config: Config, out: Path, epochs: int, say: Say
+) -> None:
+    begin = _restore(model, out)
+    for epoch in range(begin, epochs):
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(learned.rows))
+        losses = [
+            float(model.train_on_batch(*learned.batch(np.sort(order[first : first + config.batch_size]))))
+            for first in range(0, len(order), config.batch_size)
+        ]
+        row = {"epoch": epoch, "loss": f"{np.mean(losses):.6g}", "explained": f"{explained_share(model, watched):.4f}"}
+        _save(model, out, epoch + 1, row)
+        say(f"epoch {epoch + 1} of {epochs}: loss {row['loss']}, {row['explained']} of the watched variance explained")
+
+
+def explained_share(model: keras.Model, lesson: Lesson) -> float:
+    """Share of the targets' variance that is explained, mean over targets; nan without exams."""
+    if len(lesson.rows) < 2:
+        return float("nan")
+    places = np.arange(len(lesson.rows))
+    said = np.concatenate(
+        [
+            ops.convert_to_numpy(model(lesson.batch(some)[0], training=False))
+            for some in np.array_split(places, -(-len(places) // 32))
+        ]
+    )
+    spread = np.maximum(lesson.targets.var(axis=0), 1e-6)
+    return float(np.mean(1 - ((said - lesson.targets) ** 2).mean(axis=0) / spread))
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _restore(model: keras.Model, out: Path) -> int:
+    if not (out / _STATE).exists():
+        return 0
+    with np.load(out / _STATE, allow_pickle=False) as file:
+        for number, variable in enumerate(_variables(model)):
+            variable.assign(file[f"now/{number}"])
+        return int(file["epoch"])
+
+
+def _save(model: keras.Model, out: Path, epoch: int, row: dict[str, Any]) -> None:
+    """Log first, state last: an epoch that is logged twice was killed between them."""
+    path = out / _LOG
+    new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    arrays = {f"now/{n}": np.asarray(ops.convert_to_numpy(one)) for n, one in enumerate(_variables(model))}
+    draft = out / f"draft-{_STATE}"
+    np.savez(draft, epoch=epoch, **arrays)
+    draft.replace(out / _STATE)
+
+
+if __name__ == "__main__":
+    import sys
+
+    folders = [Path(one) for one in sys.argv[1:4]]
+    chosen = read_config(Path(sys.argv[4])) if len(sys.argv) > 4 else Config(last_stage="residual", batch_size=16)
+    print(json.dumps({"weights": str(pretrain(*folders, config=chosen))}))
