@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 TOOLS := /opt/ecg-node-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-tools lint types lock bench faults clean fuzz
+.PHONY: help demo run test test-tools lint types lock bench faults clean fuzz soak sbom cve
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,17 @@ faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices;
 
 fuzz: $(STAMP)-dev ## Send mutated exchanges to a listener: CASES=200000 SEED=1
 	@$(BIN)/python -m tests.faults.fuzz --cases $(or $(CASES),200000) --seed $(or $(SEED),1)
+
+soak: $(STAMP)-dev ## Mixed senders and seeded faults: MINUTES=120 SEED=1
+	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),120) --seed $(or $(SEED),1)
+
+sbom: $(STAMP)-dev ## Write the software bill of materials (CycloneDX) of each locked set into build/
+	@mkdir -p build
+	@for set in base cpu gpu; do $(BIN)/cyclonedx-py requirements requirements/$$set.txt --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o build/sbom-$$set.json && echo build/sbom-$$set.json; done
+
+cve: $(STAMP)-dev ## Look for known vulnerabilities in what is locked (needs the advisory service)
+	@for set in base cpu; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/$$set.txt; done
 
 lint: $(STAMP)-dev ## Check style, types and the import contract
 	@$(BIN)/ruff format --check .
