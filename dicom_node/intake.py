@@ -74,6 +74,8 @@ class Intake:
         receipt = self._record(self._described(incoming, walked, spooled), spooled, incoming.last_byte_at)
         if receipt.job_id is not None:
             self._wakeup.wake(receipt.job_id, self._is_stat(incoming, walked))
+        ids = {"association": incoming.association_id, "ecg": receipt.ecg_id, "job": receipt.job_id}
+        _log.info("received", outcome=receipt.outcome.value, **ids)
         return receipt
 
     def _record(self, received: ReceivedInstance, spooled: Spooled, last_byte_at: float) -> Receipt:

@@ -38,6 +38,7 @@ class PendingDelivery:
     sop_instance_uid: str
     transfer_syntax_uid: str
     sha256: str
+    association_id: str
 
 
 def claim_destination(database: Database, name: str, owner: str, lease_s: float) -> Turn | None:
@@ -117,7 +118,13 @@ def _pending(session: Session, row: Delivery, turn: Turn) -> PendingDelivery:
         sop_instance_uid=report.sop_instance_uid,
         transfer_syntax_uid=report.transfer_syntax_uid,
         sha256=report.sha256,
+        association_id=_association_of(session, row),
     )
+
+
+def _association_of(session: Session, row: Delivery) -> str:
+    """Of the association that brought the ECG: the one id that runs from there to its deliveries."""
+    return session.get_one(Instance, row.ecg_id).association_id
 
 
 class LostTurn(Rejected):
@@ -217,6 +224,7 @@ def _note(session: Session, kind: EventKind, turn: Turn, row: Delivery, now: dat
         destination=turn.destination,
         report_kind=row.kind,
         attempt=row.attempt,
+        association_id=_association_of(session, row),
         **details,
     )
 

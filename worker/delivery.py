@@ -158,13 +158,20 @@ def _record(
 ) -> None:
     if outcome.verdict is Verdict.DELIVERED:
         record_delivered(database, turn, delivery, outcome.status or 0)
+        _log.info("delivered", destination=turn.destination, status=outcome.status, **_about(delivery))
     elif outcome.verdict is Verdict.FAILED:
-        _log.error("delivery_refused", delivery=delivery.delivery_id, status=outcome.status, why=outcome.text)
+        _log.error("delivery_refused", status=outcome.status, why=outcome.text, **_about(delivery))
         record_refused(database, turn, delivery, outcome.status, outcome.text)
     else:
         delay_s = back_off_s(delivery.attempt, settings, random.random)
-        _log.warning("delivery_postponed", delivery=delivery.delivery_id, status=outcome.status, delay_s=delay_s)
+        _log.warning("delivery_postponed", status=outcome.status, delay_s=delay_s, **_about(delivery))
         record_postponed(database, turn, delivery, outcome.status, outcome.text, delay_s)
+
+
+def _about(delivery: PendingDelivery) -> dict[str, object]:
+    """The ids by which a line of the log is found."""
+    ids = {"association": delivery.association_id, "ecg": delivery.ecg_id, "job": delivery.job_id}
+    return {**ids, "delivery": delivery.delivery_id, "kind": delivery.kind}
 
 
 def _stay_away(turn: Turn, why: str, tried: Sequence[PendingDelivery], settings: Settings, database: Database) -> None:

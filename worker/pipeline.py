@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import structlog
+
 from core.errors import NotDiagnostic
 from core.files import sha256_of
 from core.settings import Settings
@@ -31,6 +33,7 @@ from worker.files import save_result
 from worker.related import Turn, find_turn
 from worker.routes import SR_CLASSES, Subject, choose_routes, find_routes
 
+_log = structlog.get_logger(__name__)
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
@@ -74,6 +77,8 @@ def judge(jobs: Sequence[ClaimedJob], tools: Tools) -> list[Prepared]:
         taken = choose_routes(routes, tools.settings, _subject(one, mine))
         answer = _answer(one, mine, {"decode": one.decode_ms, "classify_batch": classify_ms}, taken, tools)
         record_answer(tools.database, one.job, answer, taken)
+        ids = {"association": one.job.association_id, "ecg": one.job.ecg_id, "job": one.job.job_id}
+        _log.info("answered", state=answer.state.value, **ids)
     return prepared
 
 

@@ -1,7 +1,7 @@
 """T40: a soak of mixed senders and seeded faults: `python -m tests.faults.soak --minutes 120 --seed 1`.
 
-A node of real processes runs under traffic; now and then one of them is killed, frozen or ended, the broker is flushed,
-or the PACS goes away. At the end everything that was acknowledged must have been answered once, and memory must be flat.
+A node of real processes runs under traffic; now and then one of them is killed or ended and started again, or the
+broker is flushed. At the end all that was acknowledged must have been answered once, and memory must be flat.
 """
 
 import argparse
