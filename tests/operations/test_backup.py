@@ -39,6 +39,7 @@ from tests.servers import PostgreSql, wait_until
 from worker.files import result_path, save_result
 
 ECG = Path(str(get_testdata_file("waveform_ecg.dcm")))
+ON_SQLITE = pytest.mark.parametrize("database_url", [""])  # what one database shows, the other shows, too
 ROUTE = Route("pacs", frozenset(ReportKind), "comprehensive")
 
 
@@ -144,6 +145,7 @@ def _goes_on(place: Place) -> None:
     database.close()
 
 
+@ON_SQLITE
 def test_a_backup_stands_in_the_trail_of_both_nodes(
     node: Place, new_place: Callable[..., Place], tmp_path: Path
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_backup_stands_in_the_trail_of_both_nodes(
         database.close()
 
 
+@ON_SQLITE
 def test_a_later_backup_copies_only_what_is_new_and_keep_removes_the_oldest(node: Place, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     first = node.run.json("backup", folder)
@@ -172,6 +175,7 @@ def test_a_later_backup_copies_only_what_is_new_and_keep_removes_the_oldest(node
     assert node.run("backup", folder, "--verify")[0] == 0
 
 
+@ON_SQLITE
 def test_a_released_model_comes_back_with_the_node(
     node: Place, new_place: Callable[..., Place], tmp_path: Path
 ) -> None:
@@ -184,6 +188,7 @@ def test_a_released_model_comes_back_with_the_node(
     assert (place.settings.data_dir / "models" / ("f" * 64) / "weights.npz").read_bytes() == b"weights"
 
 
+@ON_SQLITE
 def test_nobody_else_may_read_a_backup(node: Place, tmp_path: Path) -> None:
     node.run.json("backup", tmp_path / "backups")
     for path in (tmp_path / "backups").rglob("*"):
@@ -243,6 +248,7 @@ def test_a_migrated_database_without_rows_counts_as_empty(tmp_path: Path, postgr
     assert Place(tmp_path / "new", url).run.json("restore", tmp_path / "backups")["ecgs"] == 1
 
 
+@ON_SQLITE
 def test_a_file_that_is_gone_or_changed_in_the_node_is_told_and_the_rest_is_backed_up(
     node: Place, new_place: Callable[..., Place], tmp_path: Path
 ) -> None:
@@ -369,6 +375,7 @@ def test_what_comes_while_a_backup_is_taken_is_in_it_whole_or_not_at_all(listeni
     assert place.run("check")[1].count("does not hold") == 0
 
 
+@ON_SQLITE
 def test_a_result_lies_where_its_row_says_after_a_restoration(
     node: Place, new_place: Callable[..., Place], tmp_path: Path
 ) -> None:

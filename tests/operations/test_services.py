@@ -1,4 +1,7 @@
-"""The commands and health checks of docker-compose.yml, run as they stand there, two listeners and two workers."""
+"""The commands and health checks of docker-compose.yml, run as they stand there, two listeners and two workers.
+
+The workers come up in `make faults` only.
+"""
 
 import os
 import shlex
@@ -74,6 +77,16 @@ class Site:
                 command, env=self.environment(service), cwd=ROOT, stdin=subprocess.DEVNULL, stderr=log
             )
 
+    def start_all(self, *names: str) -> None:
+        for name in names:
+            self.start(name, name.removesuffix("-2"))
+        for name in names:
+            self.wait_ready(name)
+
+    def end(self) -> None:
+        for process in reversed(self.processes.values()):
+            end_process(process, deadline_s=60)
+
     def wait_ready(self, name: str) -> None:
         process, log = self.processes[name], self.folder.parent / f"{name}.log"
 
@@ -145,7 +158,7 @@ def site(
     pacs: tuple[Path, int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
-    """Everything up: two listeners, two workers, a sender and the console."""
+    """Two listeners, a sender and the console."""
     url = postgresql.make_database()
     for name, content in (("database_url", url), ("broker_url", redis_server.url), ("trail_key", "k" * 48)):
         (secrets / name).chmod(0o600)
@@ -155,12 +168,16 @@ def site(
         stack.callback(running.database.close)
         running.start("migrate", "migrate")
         assert running.processes.pop("migrate").wait(120) == 0
-        for name in ("sender", "console", "worker", "worker-2", "listener", "listener-2"):
-            running.start(name, name.removesuffix("-2"))
-            stack.callback(end_process, running.processes[name], deadline_s=60)
-        for name in running.processes:
-            running.wait_ready(name)
+        stack.callback(running.end)
+        running.start_all("sender", "console", "listener", "listener-2")
         yield running
+
+
+@pytest.fixture(scope="module")
+def workers(site: Site) -> Site:
+    """Two workers more."""
+    site.start_all("worker", "worker-2")
+    return site
 
 
 def _ecg() -> Outgoing:
@@ -177,7 +194,9 @@ def _workers_of(database: Database) -> set[str]:
         return set(session.scalars(query))
 
 
-def test_two_listeners_and_two_workers_answer_every_ecg_exactly_once(site: Site, pacs: tuple[Path, int]) -> None:
+@pytest.mark.faults
+def test_two_listeners_and_two_workers_answer_every_ecg_exactly_once(workers: Site, pacs: tuple[Path, int]) -> None:
+    site = workers
     places = [site.address("listener"), site.address("listener-2")]
     pushed: list[str] = []
 
@@ -208,7 +227,13 @@ def test_two_listeners_and_two_workers_answer_every_ecg_exactly_once(site: Site,
     assert verify_trail(site.database).fault is None
 
 
-@pytest.mark.parametrize("service", ["listener", "worker", "sender", "console"])
+@pytest.mark.faults
+def test_a_worker_that_runs_is_healthy(workers: Site) -> None:
+    checked = workers.healthy("worker")
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+
+
+@pytest.mark.parametrize("service", ["listener", "sender", "console"])
 def test_a_service_that_runs_is_healthy(service: str, site: Site) -> None:
     checked = site.healthy(service)
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
