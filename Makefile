@@ -18,7 +18,7 @@ run: $(STAMP)-node ## Run the node on this machine with your settings (docs/sett
 	@$(BIN)/ecg-node run
 
 test: $(STAMP)-dev ## Run the tests; writes only .venv and temporary folders
-	@$(BIN)/python -m pytest -m "not faults"
+	@$(BIN)/python -m pytest -m "not faults" -n $(or $(JOBS),2) --dist loadfile
 
 faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices; figures into docs/risks.md (needs root and test-tools)
 	@TALLY_FILE=docs/risks-last-run.json $(BIN)/python -m pytest --timeout=3600; \
