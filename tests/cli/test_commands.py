@@ -52,7 +52,8 @@ def test_doctor_finds_a_sound_node_well(house: tuple[dict[str, object], Database
     said = ecg_node("doctor", **house[0])
     assert said.returncode == 0, said.stdout
     found = re.findall(r"^(well|not well) +(\w+)", said.stdout, re.MULTILINE)
-    assert found == [("well", what) for what in ("port", "disk", "database", "broker", "model", "PACS")]
+    assert {state for state, _what in found} == {"well"}
+    assert {"port", "disk", "database", "broker", "model", "PACS"} <= {what for _state, what in found}
 
 
 def test_doctor_says_of_each_thing_that_is_wrong_what_to_do(tmp_path: Path) -> None:
