@@ -14,8 +14,9 @@ HEAD = """# Risks, what holds them, and how that was tried
 
 `make faults` runs every row and writes its figures here (`docs/risks-last-run.json`, `python docs/make_risks.py`).
 *Lost* are acknowledged ECGs without row, file or answer; *duplicated* are inputs with more than one SR at the PACS;
-*violations* are findings of `ecg-node check` and of the tests' own looks after a fault. Each test was seen to fail
-with its defence off; how is told in its file. FAULTS_SEED=N makes another run of the random ones.
+*violations* are findings of `ecg-node check` and of the tests' own looks after a fault. How a test
+was, or can be, seen to fail with its defence off is told in its file. FAULTS_SEED=N makes another run of the random
+ones.
 """
 
 

@@ -2,8 +2,7 @@
 without its file.
 
 A first push is traced, and each of its system calls is then killed in a push of its own. strace counts the calls of a
-kind in each thread by itself. Seen to fail with the row committed before the file is saved, and with Success answered
-before the commit.
+kind in each thread by itself. Seen to fail with files that are saved by a thread, a moment after the row.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """T02: the listener is killed again and again while eight carts send; what it acknowledged is kept, once.
 
-Seen to fail with the answer given before the transaction, and with the row committed before the file is there.
+Seen to fail with files that are saved by a thread, a moment after the row; five kills do not find that in every run.
 """
 
 import random

@@ -1,7 +1,6 @@
 """T03: a worker or sender that is killed at any border loses nothing and answers nothing twice.
 
-Seen to fail with claims that never run out, with results recorded in a transaction of their own before the job's end,
-and with UIDs made by chance.
+Seen to fail with claims that never run out (`records.jobs._claimable`).
 """
 
 import random

@@ -2,8 +2,7 @@
 
 T05: a message that is popped by a worker that dies is no loss.
 
-Seen to fail with processes that work only when they are woken (`Rounds` without its interval), and with a worker that
-ends when its broker is away.
+To see it fail: processes that work only when they are woken (`core.rounds.Rounds` without its interval).
 """
 
 from collections.abc import Iterator

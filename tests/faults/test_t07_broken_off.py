@@ -1,8 +1,7 @@
 """T07: a sender that breaks off, stalls or sends less than it says is never answered with Success, leaves nothing
 behind, and its place is free again.
 
-Seen to fail without the strict walk (`dicom_node.strict.walk`), with an image taken that has no pixels, with no
-deadline in `BoundedSocket.recv`, and with places that are given back at a release only.
+Seen to fail with a walk that takes a value shorter than its length, and with an image taken that has no pixels.
 """
 
 import socket

@@ -1,7 +1,7 @@
 """T08: one bad picture at any position of a batch fails by itself; its neighbours get the answers that they get alone.
 
-On the real network. Seen to fail with judgements given out in the order of all jobs instead of those with pictures, and
-with a batch that ends as a whole when one of it raises.
+On the real network. Seen to fail with a batch that ends as a whole when one of it raises, `worker.judging` without its
+halving.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """T28: a disk that is full or fails, under received files, the database and results: A700 and nothing kept, and all
 goes on by itself when there is room again.
 
-Seen to fail with errors of the file system answered as a fault of our own (0110), with the temporary file left behind,
-and with a worker that counts attempts while it cannot save a result.
+Seen to fail with errors of the file system answered as a fault of our own (0110), and with the temporary file left
+behind. To see it fail, too: a worker that counts the attempt when it cannot save a result (`records.jobs.return_job`).
 """
 
 import subprocess

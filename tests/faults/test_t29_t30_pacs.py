@@ -1,8 +1,7 @@
 """T29: a PACS that is down, half-open or slow delays reports and nothing else. T30: whatever a PACS answers, or leaves
 unanswered, nothing is lost and nothing is there twice.
 
-Seen to fail with deliveries that end after some tries, with A700 taken for a refusal, with UIDs made by chance at each
-try, and with a silent PACS waited for without a limit.
+Seen to fail with A700 taken for a refusal (`dicom_node.statuses.may_pass`).
 """
 
 import socket

@@ -1,8 +1,7 @@
 """T32: more associations at once than there are places: each is served, or rejected cleanly and served when it comes
 again.
 
-Seen to fail with rejections that leave their place taken, and with a listener that drops connections instead of
-rejecting them.
+Seen to fail with a listener that drops connections above its limit instead of rejecting them.
 """
 
 import re
