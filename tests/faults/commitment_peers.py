@@ -38,6 +38,11 @@ def small_object(sop_class_uid: str = SC_CLASS, study_uid: str = "") -> tuple[st
     dataset.SeriesInstanceUID = generate_uid(prefix=None)
     dataset.PatientID, dataset.PatientName, dataset.Modality = "P1", "Test^Commitment", "OT"
     dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber, dataset.StudyID = "20260101", "120000", "A1", "1"
+    if sop_class_uid == SC_CLASS:
+        dataset.Rows = dataset.Columns = 8
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+        dataset.PixelData = bytes(64)
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return str(dataset.SOPInstanceUID), buffer.getvalue()

@@ -55,15 +55,23 @@ def test_orthanc_commits_what_it_has_and_what_it_lost_is_sent_again(orthanc: Ort
         denied = [row.last_error for row in list_deliveries(node.database)]
         assert denied == [None] * 4
         assert len(orthanc.instances()) == 2
-        _conflict_and_repetition(node, orthanc.address)
 
 
-def _conflict_and_repetition(node: Node, address: Destination) -> None:
-    """Orthanc answers a class conflict with 0x0119; the same transaction twice commits nothing twice."""
-    end_process(node.processes["send"])
+@pytest.mark.faults
+def test_orthanc_names_a_class_conflict_and_the_same_transaction_twice_commits_nothing_twice(
+    orthanc: Orthanc, tmp_path: Path
+) -> None:
+    there = {"pacs": orthanc.destination | {"sr_class": "comprehensive", "commitment": "true"}}
+    with running_node(
+        tmp_path / "node", "listen", "send", destinations=there, **(QUICK | {"commitment_delay_s": 10_000})
+    ) as node:
+        orthanc.add_modality("node", "ECGNODE", node.port())
+        _deny_and_repeat(node, orthanc.address)
+
+
+def _deny_and_repeat(node: Node, address: Destination) -> None:
     record_result(node.settings, node.database)
-    node.start("send", commitment_delay_s=10_000)
-    _wait_states(node, *["committed"] * 4, "sent", "sent")
+    _wait_states(node, "sent", "sent")
     end_process(node.processes["send"])
     patience = replace(patience_of(node.settings), delay_s=0)
     pending = begin_commitment(node.database, "pacs", new_transaction_uid(), patience, 10)
@@ -78,7 +86,7 @@ def _conflict_and_repetition(node: Node, address: Destination) -> None:
     for _ in range(2):
         ask(address, lied, node.settings, record)
         record_asked(node.database, pending)
-    _wait_states(node, *["committed"] * 5, "failed")
+    _wait_states(node, "committed", "failed")
     (failed,) = list_deliveries(node.database, DeliveryState.FAILED)
     assert failed.last_error == "storage commitment was denied (0x0119)"
     assert {row.state for row in list_commitments(node.database)} == {CommitmentState.ANSWERED}
