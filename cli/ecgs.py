@@ -61,15 +61,15 @@ def ls(
 
 
 def _cells(row: "WorklistRow", settings: Settings) -> tuple[Text | str, ...]:
-    from console.words import delivery_word, job_word, label_word, name_text, percent, time_text
+    from console.words import clean, delivery_word, job_word, label_word, name_text, percent, time_text
 
     finding = f"{label_word(row.label).text} {percent(row.probability)}" if row.label else ""
     state = job_word(row.state, row.disposition)
     return (
         Text(f"{row.ecg_id}{' STAT' if row.stat else ''}"),
         time_text(row.received_at, settings.time_zone, "%m-%d %H:%M:%S"),
-        Text(row.calling_ae_title),
-        Text(f"{name_text(row.patient_name)}\n{row.patient_id}"),
+        Text(clean(row.calling_ae_title)),
+        Text(f"{name_text(row.patient_name)}\n{clean(row.patient_id)}"),
         Text(finding, _COLOURS[label_word(row.label).tone]),
         Text(state.text, _COLOURS[state.tone]),
         Text(", ".join(f"{delivery_word(word).text} {number}" for word, number in row.deliveries)),
@@ -125,7 +125,7 @@ def _columns(row: Any) -> dict[str, Any]:
 
 
 def _print_ecg(found: "OneEcg", settings: Settings) -> None:
-    from console.words import name_text, time_text
+    from console.words import clean, name_text, time_text
 
     instance, zone = found.instance, settings.time_zone
     facts = Table("what", "value", show_header=False, title=f"ECG {instance.id}", caption=NOTICE)
@@ -136,18 +136,18 @@ def _print_ecg(found: "OneEcg", settings: Settings) -> None:
         ("received", f"{time_text(instance.received_at, zone)} from {instance.calling_ae_title}"),
         ("file", f"{instance.path}, {instance.size_bytes} bytes, {instance.disposition}"),
     ):
-        facts.add_row(name, Text(value))
+        facts.add_row(name, Text(clean(value)))
     out.print(facts)
     _print_answers(found)
     trail = Table("no.", "time", "event", "who", "details")
     for event in found.trail:
         at = time_text(datetime.fromisoformat(event.at), zone)
-        trail.add_row(str(event.seq), at, event.kind, Text(event.actor), Text(event.details))
+        trail.add_row(str(event.seq), at, event.kind, Text(clean(event.actor)), Text(event.details))
     out.print(trail)
 
 
 def _print_answers(found: "OneEcg") -> None:
-    from console.words import delivery_word, job_word, label_word, percent, reason_text, status_text
+    from console.words import clean, delivery_word, job_word, label_word, percent, reason_text, status_text
 
     answers = Table("request", "state", "picture", "finding", "normal", "abnormal", "infarction", "weights")
     sent = Table("destination", "report", "state", "status", "tries", "last error")
@@ -163,7 +163,7 @@ def _print_answers(found: "OneEcg") -> None:
         for row in one.deliveries:
             word, status = delivery_word(row.state), status_text(row.last_status)
             cells = (row.destination, row.kind, Text(word.text, _COLOURS[word.tone]), status, str(row.attempt))
-            sent.add_row(*cells, Text(row.last_error or ""))
+            sent.add_row(*cells, Text(clean(row.last_error or "")))
     out.print(answers)
     if sent.row_count:
         out.print(sent)

@@ -1,7 +1,9 @@
 """The process that serves the console."""
 
+import signal
 import socket
 import warnings
+from types import FrameType
 
 import pydicom
 import structlog
@@ -43,6 +45,8 @@ def run(settings: Settings) -> None:
         one.start()
     record_started(database, _KIND, console_address(settings, bound.getsockname()[1]))
     _log.info("ready", process=_KIND, address=console_address(settings, bound.getsockname()[1]))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _already_heard)
     try:
         uvicorn.Server(_config(settings, database)).run(sockets=[bound])
     finally:
@@ -50,6 +54,10 @@ def run(settings: Settings) -> None:
             one.stop()
         record_stopped(database, _KIND)
         database.close()
+
+
+def _already_heard(_number: int, _frame: FrameType | None) -> None:
+    """uvicorn raises the signal that ended it once more; the default would end us before we have said goodbye."""
 
 
 def console_address(settings: Settings, port: int) -> str:
