@@ -1,7 +1,7 @@
 """T06: a database that is locked, restarted, cut off or frozen: A700 in time, no hang, and all goes on by itself.
 
-To see it fail: no limit on the wait for a lock (SQLite's busy_timeout), connections that wait for a frozen server for
-ever (`records.database._BoundedConnection.limit_s`).
+Seen to fail with connections that wait for a frozen server for ever (`records.database._BoundedConnection.limit_s`). To
+see it fail on SQLite: no limit on the wait for a lock (its busy_timeout).
 """
 
 import os

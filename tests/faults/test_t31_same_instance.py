@@ -1,7 +1,7 @@
 """T31: one instance sent 50 times by 20 senders at once is one ECG; another content under its UID is kept and judged by
 nobody.
 
-To see it fail: `records.instances._judge` without its look at what is known.
+Seen to fail with `records.instances._judge` without its look at what is known.
 """
 
 from collections.abc import Iterator

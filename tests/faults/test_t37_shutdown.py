@@ -1,6 +1,6 @@
 """T37: SIGTERM under load and an upgrade of one process after the other lose no ECG and no attempt.
 
-To see it fail: a worker that ends in the middle of its round (`core.rounds.Rounds.stop` without waiting).
+Seen to fail with a worker that ends in the middle of its round (`core.rounds.Rounds.stop` without waiting).
 """
 
 import threading
