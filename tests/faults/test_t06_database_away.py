@@ -5,8 +5,10 @@ see it fail on SQLite: no limit on the wait for a lock (its busy_timeout).
 """
 
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,11 +37,15 @@ def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
 
 
 @pytest.fixture
-def own_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSql]:
+def own_postgresql() -> Iterator[PostgreSql]:
     """A cluster that may be restarted and frozen without hurting other tests."""
-    folder = Path("/tmp") / f"pg-t06-{os.getpid()}"
-    with running_postgresql(folder) as server:
-        yield server
+    # A socket's path may have 107 characters at most
+    folder = Path(tempfile.mkdtemp(prefix="pg-t06-", dir="/tmp"))
+    try:
+        with running_postgresql(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _node(folder: Path, forks: Forks, pacs: ScriptedPacs, **given: object) -> FaultNode:
