@@ -41,13 +41,13 @@ def run(settings: Settings) -> None:
             "console-verify", lambda: _verify_when_due(settings, database), min(_LOOK_EVERY_S, settings.verify_trail_s)
         ),
     ]
-    for one in rounds:
-        one.start()
-    record_started(database, _KIND, console_address(settings, bound.getsockname()[1]))
-    _log.info("ready", process=_KIND, address=console_address(settings, bound.getsockname()[1]))
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _already_heard)
+        signal.signal(number, _end)
     try:
+        for one in rounds:
+            one.start()
+        record_started(database, _KIND, console_address(settings, bound.getsockname()[1]))
+        _log.info("ready", process=_KIND, address=console_address(settings, bound.getsockname()[1]))
         uvicorn.Server(_config(settings, database)).run(sockets=[bound])
     finally:
         for one in rounds:
@@ -56,8 +56,9 @@ def run(settings: Settings) -> None:
         database.close()
 
 
-def _already_heard(_number: int, _frame: FrameType | None) -> None:
-    """uvicorn raises the signal that ended it once more; the default would end us before we have said goodbye."""
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End in good order before the server has handlers of its own, and when it raises the signal again at its end."""
+    raise SystemExit(0)
 
 
 def console_address(settings: Settings, port: int) -> str:

@@ -45,7 +45,8 @@ class Rounds:
         """Finish the round that runs, and start no other."""
         self._stopping.set()
         self._woken.set()
-        self._thread.join(deadline_s)
+        if self._thread.ident is not None:  # else it was never started
+            self._thread.join(deadline_s)
 
     @property
     def stopping(self) -> bool:

@@ -16,6 +16,7 @@ from records.migrate import need_current_schema
 from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record_stopped
 
 _log = structlog.get_logger(__name__)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_QUEUE)) -> None:
@@ -106,15 +107,20 @@ def _run(
 ) -> None:
     alive = Rounds(f"{kind}-alive", SignsOfLife(kind, database), ALIVE_EVERY_S)
     everything = [*rounds, *helpers, alive]
-    for one in everything:
-        one.start()
-    record_started(database, kind)
-    _log.info("ready", process=kind)
+    for number in _ENDING:
+        signal.signal(number, _end)
     try:
+        for one in everything:
+            one.start()
+        record_started(database, kind)
+        _log.info("ready", process=kind)
         if settings.broker_url.get_secret_value():
-            _consume(kind, rounds, settings, queues)
+            _consume(rounds, settings, queues, kind)
         else:
-            _wait_for_signal()
+            # Without a broker there is nothing to consume: the rounds find all work in the database
+            threading.Event().wait()
+    except SystemExit:
+        _log.info("stopping", process=kind)
     finally:
         for one in everything:
             one.stop()
@@ -122,22 +128,14 @@ def _run(
         database.close()
 
 
-def _consume(kind: str, rounds: Sequence[Rounds], settings: Settings, queues: Sequence[str]) -> None:
+def _consume(rounds: Sequence[Rounds], settings: Settings, queues: Sequence[str], kind: str) -> None:
     from worker.tasks import build_app, run_consumer
 
-    try:
-        run_consumer(build_app(settings, rounds), queues, kind)
-    except SystemExit:
-        _log.info("stopping", process=kind)
+    run_consumer(build_app(settings, rounds), queues, kind)
 
 
-def _wait_for_signal() -> None:
-    """Without a broker there is nothing to consume: the rounds find all work in the database."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    stop.wait()
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End in good order from wherever the main thread is; a broker's consumer puts its own handlers in place of it."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
