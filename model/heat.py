@@ -16,7 +16,7 @@ def activation_map(maps: NDArray[np.float32], dense: NDArray[np.float32]) -> NDA
 
 
 def heat_over_area(activation: NDArray[np.float32], prepared: Prepared) -> tuple[NDArray[np.float32], Box]:
-    """Heat in 0 to 1 over the ECG area, and that area in the picture as it came (turned back when upside down)."""
+    """Heat in 0 to 1 over the ECG area, and that area in the picture as it came."""
     content = prepared.content
     rows, columns = prepared.pixels.shape[:2]
     box = (content.left * columns, content.top * rows, content.right * columns, content.bottom * rows)
@@ -25,8 +25,4 @@ def heat_over_area(activation: NDArray[np.float32], prepared: Prepared) -> tuple
     size = max(1, round((box[2] - box[0]) * shrink)), max(1, round((box[3] - box[1]) * shrink))
     heat = np.asarray(whole.resize(size, Image.Resampling.BILINEAR, box=box), np.float32)
     heat = heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
-    area = prepared.area
-    if abs(prepared.angle) > 90:
-        heat = heat[::-1, ::-1]
-        area = Box(1 - area.right, 1 - area.bottom, 1 - area.left, 1 - area.top)
-    return np.ascontiguousarray(np.clip(heat, 0, 1)), area
+    return np.ascontiguousarray(np.clip(heat, 0, 1)), prepared.area

@@ -13,7 +13,7 @@ from PIL import Image
 from core.values import Box
 from model.preprocessing_area import find_grid, find_traces
 from model.preprocessing_ink import channels, ink_levels, paper_contrast, spread_ink, without_ruling
-from model.preprocessing_turn import find_tilt, is_upside_down, turned
+from model.preprocessing_turn import find_tilt, turned
 
 PREPROCESSING_VERSION = "1"
 
@@ -26,10 +26,10 @@ class Prepared:
     """A network input and what was done to get it.
 
     `pixels` is uint8 (height, width, 3), trace dark on white, all channels equal. `area` is the part of the turned
-    picture that is shown, in fractions; `angle` is how far the picture was turned counter-clockwise, in degrees
-    (about 180 when it was upside down). `content` is where in the input the area lies, in fractions: the rest is
-    white. `ink` is the same area at working size, uint8 0 (paper) to 255 (ink), for the readability gate; `traces`
-    counts the connected lines wide enough to be a lead; `grid` is the part of the turned picture that is ruled.
+    picture that is shown, in fractions; `angle` is how far the picture was turned counter-clockwise, in degrees.
+    `content` is where in the input the area lies, in fractions: the rest is white. `ink` is the same area at working
+    size, uint8 0 (paper) to 255 (ink), for the readability gate; `traces` counts the connected lines wide enough to be
+    a lead; `grid` is the part of the turned picture that is ruled.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,9 +50,6 @@ def prepare(rgb: NDArray[np.uint8], height: int, width: int) -> Prepared:
         picture = turned(picture, angle)
         found = _examine(picture)
     ink = found.crop()
-    if is_upside_down(ink):
-        ink, angle = ink[::-1, ::-1], angle + 180.0
-        found = found.flipped()
     pixels, content = fit(ink, height, width)
     return Prepared(pixels, found.area_box(), angle, content, ink, found.traces, found.grid_box())
 
@@ -77,20 +74,6 @@ class _Found:
 
     def grid_box(self) -> Box:
         return _fractions(self.grid, self.shape)
-
-    def flipped(self) -> "_Found":
-        return _Found(
-            self.ink[::-1, ::-1],
-            _flip(self.grid, self.shape),
-            _flip(self.area, self.shape),
-            self.traces,
-            self.shape,
-        )
-
-
-def _flip(box: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    left, top, right, bottom = box
-    return shape[1] - right, shape[0] - bottom, shape[1] - left, shape[0] - top
 
 
 def _fractions(box: tuple[int, int, int, int], shape: tuple[int, int]) -> Box:

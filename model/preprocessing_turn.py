@@ -1,4 +1,4 @@
-"""How a sheet lies: tilted by a few degrees, or upside down."""
+"""How a sheet lies: tilted by a few degrees."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,3 @@ def turned(picture: Image.Image, angle: float) -> Image.Image:
     """The picture turned counter-clockwise by a few degrees, its corners filled with its own paper."""
     paper = tuple(int(v) for v in np.percentile(np.asarray(picture)[::8, ::8].reshape(-1, 3), 75, axis=0))
     return picture.rotate(angle, Image.Resampling.BILINEAR, fillcolor=paper)
-
-
-def is_upside_down(ink: NDArray[np.uint8]) -> bool:
-    """Whether the sheet is surely upside down."""
-    return False
