@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -29,7 +30,7 @@ from records.database import Database, open_database
 from records.processes import list_processes
 from records.queries import find_summary
 from records.tables import Job, TrailEvent
-from tests.conftest import ROOT, need_tool
+from tests.conftest import ROOT, need_root, need_tool
 from tests.operations.compose import services
 from tests.servers import PostgreSql, Redis, end_process, free_port, running_redis, started_redis, wait_until
 
@@ -296,3 +297,34 @@ def test_wake_ups_outlive_a_restart_of_redis(tmp_path: Path) -> None:
         wait_until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, 30, "it is on disk")
     with running_redis(tmp_path / "redis") as second:
         assert redis.Redis.from_url(second.url).lrange("routine", 0, -1) == [b"a wake-up"]
+
+
+def test_the_throw_away_orthanc_comes_up_with_its_own_command_and_is_found_healthy(
+    secrets: Path, tmp_path: Path
+) -> None:
+    """In a network of its own, because it listens on every address."""
+    need_root()
+    service, program = SERVICES["orthanc"], need_tool("Orthanc")
+    settings = tmp_path / "etc"
+    settings.mkdir()
+    own = (ROOT / "docker" / "orthanc.json").read_text(encoding="utf-8")
+    (settings / "orthanc.json").write_text(own.replace("/var/lib/orthanc/db", str(tmp_path / "db")), encoding="utf-8")
+    (settings / "users.json").write_bytes((secrets / "orthanc_users.json").read_bytes())
+    (folder,) = service["command"]
+    command = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", program]
+    with (tmp_path / "log").open("wb") as log:
+        orthanc = subprocess.Popen([*command, folder.replace("/etc/orthanc", str(settings))], stdout=log, stderr=log)
+    try:
+        assert not _is_healthy(orthanc.pid, service)
+        wait_until(lambda: _is_healthy(orthanc.pid, service), READY_S, "Orthanc is healthy")
+        assert orthanc.poll() is None
+    finally:
+        end_process(orthanc)
+
+
+def _is_healthy(pid: int, service: Mapping[str, Any]) -> bool:
+    """The service's health check, run inside its network as the engine does."""
+    kind, *words = service["healthcheck"]["test"]
+    assert kind == "CMD"
+    checked = subprocess.run(["nsenter", "-t", str(pid), "-n", *words], capture_output=True, timeout=60, check=False)
+    return checked.returncode == 0
