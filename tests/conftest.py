@@ -13,10 +13,14 @@ from core.settings import Settings
 from tests.tally import pytest_runtest_makereport, pytest_sessionfinish, seed, tally  # noqa: F401 - hooks and fixtures
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from records.database import Database
     from tests.orthanc import Orthanc
     from tests.servers import PostgreSql
 
+# The width of a terminal that runs the tests must not be that of the commands' tables
+os.environ.pop("COLUMNS", None)
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
@@ -93,6 +97,15 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Orthanc"]:
     from tests.orthanc import running_orthanc
 
     with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """One Chromium for the whole run; each test opens pages of its own in it."""
+    from tests.browsers import running_chromium
+
+    with running_chromium() as running:
         yield running
 
 

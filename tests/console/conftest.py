@@ -8,13 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from console.passwords import Passwords
 from core.roles import Role
 from records.accounts import add_account
 from records.audit_search import find_last_verification
-from tests.conftest import need_tool
 from tests.console.ecgs import site_objects
 from tests.node import Node, running_node
 from tests.servers import free_port, wait_until
@@ -22,15 +21,6 @@ from tests.worker.scripted_pacs import ScriptedPacs
 
 PASSWORD = "correct horse battery staple"
 DEADLINE_MS = 30_000
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -116,15 +106,6 @@ def _push(node: Node) -> dict[str, int]:
     ecgs = {name: node.wait_ended(one.sop_instance_uid).ecg_id for name, (_calling, one) in objects.items()}
     wait_until(lambda: find_last_verification(node.database), 60, "the console has verified the trail")
     return ecgs
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = need_tool("chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
-        yield running
-        running.close()
 
 
 @dataclass

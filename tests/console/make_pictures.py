@@ -10,8 +10,9 @@ from playwright.sync_api import Page, sync_playwright
 from console.passwords import Passwords
 from core.roles import Role
 from records.accounts import add_account
+from tests.browsers import CHROMIUM
 from tests.conftest import ROOT
-from tests.console.conftest import CHROMIUM, PASSWORD
+from tests.console.conftest import PASSWORD
 from tests.console.ecgs import UTF8, drawn_sheet
 from tests.e2e.ecgs import waveform
 from tests.faults.objects import small_object

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -25,24 +25,12 @@ from tests.node import Node
 from tests.orthanc import Orthanc
 from tests.servers import wait_until
 
-CHROMIUM = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 DEADLINE_S = 90.0
 BROKEN = "Something went wrong"
 
 
 class NotShown(AssertionError):
     """The viewer broke down over an object."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=need_tool("chromium"), args=CHROMIUM)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from core.settings import Settings
 from dicom_node.sweep import SETTLED_S, Sweep
@@ -58,22 +58,23 @@ def test_clocks_that_are_hours_and_days_apart_change_nothing(
         node._wait_ready(name)
     sent = [ecg_object(number) for number in range(6)]
     node.push(sent)
-    # The slow worker stops with a claim in its hand: a day ahead its lease would long be over
-    node.launch("work", as_name="slow", freeze={"claimed": 1}, clock_shift_s=-HOUR, batch_size=1)
-    wait_until(lambda: _running(node) == 1, 90, "the slow worker has claimed one")
+    # The slow worker dies with a claim in its hand: a day ahead its lease would long be over
+    assert node.launch("work", as_name="slow", die={"claimed": 1}, clock_shift_s=-HOUR, batch_size=1).wait(90) == -9
+    assert _running(node) == 1
     node.launch("work", as_name="fast", clock_shift_s=DAY)
     node._wait_ready("fast")
     wait_until(lambda: _ended(node) == len(sent) - 1, 90, "the fast worker has done the others")
     assert _running(node) == 1
-    node.thaw("slow")
+    with node.database.writing() as session:
+        session.execute(text("UPDATE job SET lease_until = '2000-01-01 00:00:00' WHERE state = 'running'"))
     must_hold(node, sent, pacs)
     with node.database.reading() as session:
-        assert [job.attempt for job in session.scalars(select(Job))] == [1] * len(sent)
+        assert sorted(job.attempt for job in session.scalars(select(Job))) == [1] * (len(sent) - 1) + [2]
         times = [datetime.fromisoformat(at) for at in session.scalars(select(TrailEvent.at).order_by(TrailEvent.seq))]
     assert all(at.utcoffset() == timedelta(0) for at in times)
     assert began - timedelta(seconds=5) < min(times) <= max(times) < datetime.now(UTC) + timedelta(seconds=5)
     assert verify_trail(node.database).fault is None
-    tally("T34", cases=len(sent))
+    tally("T34", cases=len(sent), kills=1)
 
 
 def _running(node: FaultNode) -> int:
