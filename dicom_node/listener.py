@@ -27,6 +27,7 @@ from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record
 _log = structlog.get_logger(__name__)
 _SWEEP_EVERY_S = SETTLED_S / 4
 _POLL_S = 0.1
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,9 @@ def run(settings: Settings) -> None:
     for one in helpers:
         one.start()
     _log.info("ready", process="listen", address=str(listener.bound), ae_titles=settings.ae_titles)
-    stop.wait()
+    while not stop.wait(_LOOK_S):
+        # A wait without an end may sleep through a signal while many threads are busy; one with an end sees it
+        pass
     listener.stop()
     for one in helpers:
         one.stop()

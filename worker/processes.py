@@ -17,6 +17,7 @@ from records.processes import ALIVE_EVERY_S, SignsOfLife, record_started, record
 
 _log = structlog.get_logger(__name__)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_LOOK_S = 0.5  # a wait without an end may sleep through a signal while many threads are busy
 
 
 def run_worker(settings: Settings, queues: Sequence[str] = (STAT_QUEUE, ROUTINE_QUEUE)) -> None:
@@ -118,7 +119,8 @@ def _run(
             _consume(rounds, settings, queues, kind)
         else:
             # Without a broker there is nothing to consume: the rounds find all work in the database
-            threading.Event().wait()
+            while not threading.Event().wait(_LOOK_S):
+                pass
     except SystemExit:
         _log.info("stopping", process=kind)
     finally:

@@ -58,7 +58,8 @@ class Load(threading.Thread):
             self.taken.append(one)
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("rounds", [1, 5])
 def test_an_upgrade_under_load_loses_no_ecg_and_no_attempt(
     rounds: int, node: FaultNode, pacs: ScriptedPacs, tally: Report
 ) -> None:
