@@ -1,6 +1,6 @@
 """T09: peers that say nothing, one byte, or a byte now and then hold no place and no thread.
 
-Seen to fail with the library's own server in place of BoundedServer (the echo finds no free association), and with no
+To see it fail, run the library's own server in place of BoundedServer (the echo finds no free association), and with no
 deadline in BoundedSocket.recv (the trickling peers are never sent away).
 """
 

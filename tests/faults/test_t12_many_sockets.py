@@ -1,6 +1,6 @@
 """T12: more sockets than select can count, and more associations than are allowed, lock nobody out.
 
-Seen to fail with the library's own `ready` (select.select) in BoundedSocket: past descriptor 1023 nobody is served.
+To see it fail, run the library's own `ready` (select.select) in BoundedSocket: past descriptor 1023 nobody is served.
 """
 
 import resource

@@ -1,6 +1,6 @@
 """T18-T20: what does not fit together, who is not known, and what is no data set get exactly the table's answers.
 
-Seen to fail, each with its check in Intake._check, judge_caller or strict.walk taken out: 0x0000 or an association.
+To see each fail: its check in Intake._check, judge_caller or strict.walk taken out: 0x0000 or an association.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """T40: mixed senders and seeded faults for a while; `make soak` runs it for as long as is wanted.
 
-Seen to fail with a PACS that drops what it said it keeps, and with claims that never run out.
+To see it fail: run it with a PACS that drops what it said it keeps, and with claims that never run out.
 """
 
 from pathlib import Path
