@@ -1,6 +1,6 @@
 """T22: without a login nothing is shown, without the form's token nothing is changed, without the role neither.
 
-Seen to fail with the look for a person, for the token and for the role taken out of console/access.py, one by one.
+Seen to fail with the look for a person, for the token and for the role taken out of console/access.py, all in one run.
 """
 
 from collections.abc import Iterator

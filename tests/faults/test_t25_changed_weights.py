@@ -1,6 +1,6 @@
 """T25: a worker with weights, card or golden outputs that are not the released ones refuses to start, by name.
 
-To see it fail: run it without the comparison of sha256 in model/card.py.
+Seen to fail for the weights without the comparison of sha256 in model/card.py.
 """
 
 import shutil
