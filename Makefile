@@ -24,8 +24,8 @@ faults: $(STAMP)-dev ## Run everything: kills, floods, lies, the whole matrices;
 	@TALLY_FILE=docs/risks-last-run.json $(BIN)/python -m pytest --timeout=3600; \
 	  ended=$$?; $(BIN)/python docs/make_risks.py; exit $$ended
 
-fuzz: $(STAMP)-dev ## Send mutated exchanges to a listener: CASES=200000 SEED=1
-	@$(BIN)/python -m tests.faults.fuzz --cases $(or $(CASES),200000) --seed $(or $(SEED),1)
+fuzz: $(STAMP)-dev ## Send mutated exchanges to a listener: CASES=200000 MINUTES=600 SEED=1
+	@$(BIN)/python -m tests.faults.fuzz --cases $(or $(CASES),200000) --minutes $(or $(MINUTES),600) --seed $(or $(SEED),1)
 
 soak: $(STAMP)-dev ## Mixed senders and seeded faults: MINUTES=120 SEED=1
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),120) --seed $(or $(SEED),1)

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,14 +92,19 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    ran = {name: row for name, row in _rows.items() if row.tests or row.failed}
+    save_rows(ran, seed_of_run())
+
+
+def save_rows(rows: Mapping[str, Row], seed: int) -> None:
+    """Replace these rows in the file that `TALLY_FILE` names, if it names one."""
     named = os.environ.get(FILE_VARIABLE)
-    if not named or not _rows:
+    if not named or not rows:
         return
     path = Path(named)
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    run = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "seed": seed_of_run(), "code": code_version()}
+    run = {"at": datetime.now(UTC).isoformat(timespec="minutes"), "seed": seed, "code": code_version()}
     run |= {"cores": len(os.sched_getaffinity(0)), "system": f"{platform.system()} {platform.machine()}"}
-    for name, row in _rows.items():
-        if row.tests or row.failed:
-            kept[name] = {**asdict(row), "seconds": round(row.seconds, 1), **run}
+    for name, row in rows.items():
+        kept[name] = {**asdict(row), "seconds": round(row.seconds, 1), **run}
     path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")

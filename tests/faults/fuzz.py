@@ -1,21 +1,25 @@
-"""Seeded fuzzing of a running listener: `python -m tests.faults.fuzz --cases 200000 --seed 1`.
+"""Seeded fuzzing of a running listener: `python -m tests.faults.fuzz --cases 200000 --minutes 60 --seed 1`.
 
 Each case opens an association properly and then sends one mutated exchange. A seed and a case's number give its bytes
-again.
+again. The run ends with its cases or its minutes, whichever come first.
 """
 
 import argparse
+import math
 import random
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import raw
-from tests.faults.attacked import Attacked
+from tests.faults.attacked import Attacked, memory_bytes
 from tests.node import running_node
+from tests.tally import Row, save_rows
 
 ECHO_EVERY = 50
+SAY_EVERY = 5_000
 AT_ONCE = 8
 ANSWER_S = 20.0
 INTERESTING = (0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF)
@@ -101,17 +105,24 @@ def _run_case(port: int, case: int, seed: int) -> bool:
         return peer.is_closed_within(ANSWER_S)
 
 
-def run_cases(attacked: Attacked, cases: int, seed: int) -> Outcome:
-    """Run cases, eight at a time; after each fifty another peer's C-ECHO."""
-    unanswered, slowest, done = 0, 0.0, 0
+def run_cases(attacked: Attacked, cases: int, seed: int, minutes: float = math.inf) -> Outcome:
+    """Run cases, eight at a time, as many as the minutes allow; after each fifty another peer's C-ECHO."""
+    unanswered, slowest, done, end = 0, 0.0, 0, time.monotonic() + 60 * minutes
     root = attacked.node.folder
     outside_before = _around(root)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while done < cases and attacked.node.processes["listen"].poll() is None:
+        while done < cases and time.monotonic() < end and attacked.node.processes["listen"].poll() is None:
             some = range(done, min(cases, done + ECHO_EVERY))
-            unanswered += sum(not ended for ended in pool.map(lambda case: _run_case(attacked.port, case, seed), some))
+            ended = pool.map(lambda case: _run_case(attacked.port, case, seed), some)
+            late = [case for case, in_time in zip(some, ended, strict=True) if not in_time]
+            unanswered += len(late)
+            if late:
+                print(f"not ended in time: {late}", flush=True)
             slowest = max(slowest, attacked.echo_s())
             done += len(some)
+            if done % SAY_EVERY == 0:
+                mega = memory_bytes(attacked.pid) >> 20
+                print(f"{done} cases, {unanswered} late, slowest echo {slowest:.2f} s, {mega} MB", flush=True)
     deaths = int(attacked.node.processes["listen"].poll() is not None)
     outside = sorted(_around(root) - outside_before)
     return Outcome(done, deaths, unanswered, attacked.raised(), outside, slowest)
@@ -128,16 +139,19 @@ def _around(root: Path) -> set[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=200_000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    given, began = parser.parse_args(), time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
         running_node(Path(folder) / "node", "listen", pdu_timeout_s=3) as node,
     ):
         attacked = Attacked(node)
-        outcome = run_cases(attacked, given.cases, given.seed)
+        outcome = run_cases(attacked, given.cases, given.seed, given.minutes)
         attacked.is_as_before()
     print(f"seed {given.seed}: {outcome}")
+    row = Row(tests=1, cases=outcome.cases, violations=outcome.violations, seconds=time.monotonic() - began)
+    save_rows({"T13": row}, given.seed)
     raise SystemExit(1 if outcome.violations else 0)
 
 

@@ -22,6 +22,7 @@ from tests.faults.harness import FaultNode, Forks, must_hold, running_broker
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.raw import Peer
 from tests.faults.scripted_pacs import ScriptedPacs
+from tests.tally import Row, save_rows
 
 PAUSE_S = (0.05, 0.5)  # between two pushes of a sender
 FAULT_S = (2.0, 8.0)  # between two faults
@@ -37,6 +38,10 @@ class Soak:
     acknowledged: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def kills(self) -> int:
+        return sum(count for what, count in self.counts.items() if what.startswith("kill "))
 
     def note(self, what: str, one: Outgoing | None = None) -> None:
         with self.lock:
@@ -148,13 +153,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    given, began = parser.parse_args(), time.monotonic()
     print(f"seed {given.seed}, {given.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory(prefix="ecg-node-soak-") as folder:
         soak = run_soak(Path(folder), given.minutes, given.seed)
     for what, count in sorted(soak.counts.items()):
         print(f"{what}: {count}")
     print("every acknowledged ECG was kept and answered exactly once")
+    row = Row(tests=1, cases=soak.counts["acknowledged"], kills=soak.kills, seconds=time.monotonic() - began)
+    save_rows({"T40": row}, given.seed)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from tests.faults.attacked import Attacked
 from tests.faults.fuzz import run_cases
 from tests.node import running_node
+from tests.tally import Report
 
 SEED = 20_260_101
 
@@ -21,7 +22,8 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         yield Attacked(node)
 
 
-def test_two_thousand_mutated_exchanges_do_no_harm(attacked: Attacked) -> None:
+def test_two_thousand_mutated_exchanges_do_no_harm(attacked: Attacked, tally: Report) -> None:
     outcome = run_cases(attacked, 2_000, SEED)
+    tally("T13", cases=outcome.cases, violations=outcome.violations)
     assert (outcome.cases, outcome.deaths, outcome.unanswered, outcome.raised, outcome.outside) == (2_000, 0, 0, [], [])
     attacked.is_as_before()
