@@ -48,7 +48,7 @@ def content_tree(
     if labelled:
         groups = [_group(source, one, heatmaps, model, context) for one in labelled]
         items.append(_container(codes.MEASUREMENTS, groups))
-    items.append(_container(codes.QUALITATIVE, _qualitative(findings, context)))
+    items.append(_container(codes.QUALITATIVE, _qualitative(source, findings, context)))
     root = _container(context.codes.title, items, template="1500")
     del root.RelationshipType
     return root
@@ -155,7 +155,7 @@ def _group(
         *(_explanation(one) for one in heatmaps if one.frame == finding.frame),
         _percent(codes.CERTAINTY, shares[judgement.label]),
         *(_probability(label, share, context) for label, share in shares.items()),
-        _source(source, finding.frame, context),
+        *_source(source, finding.frame, context),
     ]
     return _container(codes.MEASUREMENT_GROUP, children, template="1501")
 
@@ -185,21 +185,22 @@ def _probability(label: Label, share: float, context: ReportContext) -> Dataset:
     return _percent(codes.PROBABILITIES[label], share, [finding])
 
 
-def _source(source: SourceHeader, frame: int | None, context: ReportContext) -> Dataset:
+def _source(source: SourceHeader, frame: int | None, context: ReportContext) -> list[Dataset]:
+    """TID 1501 rows 10b and 10f: image or waveform. It has no row for a document, which `_qualitative` names."""
     referenced = reference(source.sop_class_uid, source.sop_instance_uid)
+    if source.kind is ObjectKind.PDF:
+        return []
     if source.kind is ObjectKind.WAVEFORM:
         channels = [number for pair in context.channels for number in pair]
         referenced.ReferencedWaveformChannels = channels or FIRST_GROUP_ALL_CHANNELS
-        return _composite("WAVEFORM", codes.SOURCE_OF_MEASUREMENT, referenced)
-    if source.kind is ObjectKind.PDF:
-        return _composite("COMPOSITE", codes.SOURCE_OF_MEASUREMENT, referenced)
+        return [_composite("WAVEFORM", codes.SOURCE_OF_MEASUREMENT, referenced)]
     if frame is not None:
         referenced.ReferencedFrameNumber = frame
-    return _composite("IMAGE", codes.SOURCE_OF_MEASUREMENT, referenced)
+    return [_composite("IMAGE", codes.SOURCE_OF_MEASUREMENT, referenced)]
 
 
-def _qualitative(findings: Sequence[FrameFinding], context: ReportContext) -> list[Dataset]:
-    """The overall finding, each frame's summary in words, and that nobody verified it."""
+def _qualitative(source: SourceHeader, findings: Sequence[FrameFinding], context: ReportContext) -> list[Dataset]:
+    """The overall finding, each frame's summary in words, the document, and that nobody verified it."""
     items = [_code(codes.OVERALL_FINDING, _overall(findings, context))]
     for finding in findings:
         judgement = finding.judgement
@@ -208,11 +209,17 @@ def _qualitative(findings: Sequence[FrameFinding], context: ReportContext) -> li
             items.append(_text(codes.SUMMARY, frame + label_summary(judgement.label, judgement.probabilities)))
         elif judgement.reason is not None:
             items.append(_text(codes.SUMMARY, frame + reason_summary(judgement.reason)))
-    for _study, _series, sop_class, uid in context.same_ecg:
-        name, _kind = STORAGE_CLASSES.get(sop_class, (sop_class, None))
-        items.append(_text(codes.SAME_ECG, f"{name} {uid}"))
+    if source.kind is ObjectKind.PDF:
+        items.append(_named(codes.SOURCE, source.sop_class_uid, source.sop_instance_uid))
+    items += [_named(codes.SAME_ECG, sop_class, uid) for _study, _series, sop_class, uid in context.same_ecg]
     items.append(_text(codes.COMMENT, NOT_VERIFIED))
     return items
+
+
+def _named(name: Code, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """An object in words; the evidence has the reference itself."""
+    known, _kind = STORAGE_CLASSES.get(sop_class_uid, (sop_class_uid, None))
+    return _text(name, f"{known} {sop_instance_uid}")
 
 
 def _overall(findings: Sequence[FrameFinding], context: ReportContext) -> Code:

@@ -5,7 +5,7 @@ from hashlib import sha256
 from core.values import ModelIdentity
 from dicom_node.objects import ReportContext
 
-TEMPLATE_VERSION = "1"
+TEMPLATE_VERSION = "2"
 
 
 def derived_uid(*parts: object) -> str:

@@ -32,6 +32,8 @@ MODEL = ModelIdentity(
     "resnet50-ecg", "1.2.3", "f" * 64, "7", "3", 224, 320, "class activation map", {"myocardial_infarction": 0.31}
 )
 TWELVE_LEAD = "1.2.840.10008.5.1.4.1.1.9.1.1"
+AMBULATORY_ECG = "1.2.840.10008.5.1.4.1.1.9.1.3"
+OF_TWO_FRAMES = ("mfsc", "pdf2")
 WHEN = datetime(2026, 1, 5, 10, 20, tzinfo=UTC)
 
 
@@ -130,6 +132,12 @@ def pdf() -> Dataset:
     return dataset
 
 
+def pdf_of_two_pages() -> Dataset:
+    dataset = pdf()
+    dataset.EncapsulatedDocument = build_pdf(["10 10 50 20 re f"] * 2)
+    return dataset
+
+
 def twelve_lead() -> Dataset:
     return build_waveform(Group(beats(10.0, 250.0), rate=250.0), sop_class=TWELVE_LEAD)
 
@@ -138,13 +146,19 @@ def general_waveform() -> Dataset:
     return build_waveform(Group(beats(5.0, 250.0, ("I", "II", "V5")), rate=250.0), sop_class=GENERAL_ECG)
 
 
+def holter() -> Dataset:
+    return build_waveform(Group(beats(5.0, 250.0, ("I", "II", "V5")), rate=250.0), sop_class=AMBULATORY_ECG)
+
+
 SOURCES: Mapping[str, Callable[[], Dataset]] = {
     "sc": secondary_capture,
     "mfsc": multi_frame_capture,
     "photo": photograph,
     "pdf": pdf,
+    "pdf2": pdf_of_two_pages,
     "12lead": twelve_lead,
     "general": general_waveform,
+    "holter": holter,
 }
 
 # --- Names: the character set and the bytes of a name in it
@@ -312,12 +326,12 @@ def write_file(dataset: Dataset, path: Path, transfer_syntax: str = "") -> Path:
 
 
 def findings(kind: str, label: Label | None, reason: Reason = Reason.UNCERTAIN) -> list[FrameFinding]:
-    frames: list[int | None] = [1, 2] if kind == "mfsc" else [None]
+    frames: list[int | None] = [1, 2] if kind in OF_TWO_FRAMES else [None]
     return [FrameFinding(frame, judgement(label, reason)) for frame in frames]
 
 
 def pictures(kind: str, px_per_mm: float = 1.0) -> list[Picture]:
     """What the decoder would have made of it; leads are known where a signal was drawn."""
     drawn = sheet(px_per_mm)
-    leads: tuple[LeadBox, ...] = drawn.leads if kind in ("12lead", "general") else ()
-    return [Picture(drawn.rgb, frame, leads) for frame in ([1, 2] if kind == "mfsc" else [None])]
+    leads: tuple[LeadBox, ...] = drawn.leads if kind in ("12lead", "general", "holter") else ()
+    return [Picture(drawn.rgb, frame, leads) for frame in ([1, 2] if kind in OF_TWO_FRAMES else [None])]

@@ -102,7 +102,13 @@ def test_a_sequence_keeps_the_character_set_of_its_items(name: str, tmp_path: Pa
     dataset.RequestAttributesSequence = [asked]
     file = write_file(dataset, tmp_path / "source.dcm")
     before = dcmread(file).RequestAttributesSequence[0].RequestedProcedureCodeSequence[0]
-    report, heatmap = map(_read, _built(read_source(file)))
+    built = _built(read_source(file))
+    for one in built:
+        path = tmp_path / "sent.dcm"
+        path.write_bytes(one.content)
+        assert dciodvfy(path) == []
+    assert NOTICE in _flat(dsrdump(_saved(built[0], tmp_path)))
+    report, heatmap = map(_read, built)
     for sent in (report.ReferencedRequestSequence[0], heatmap.RequestAttributesSequence[0]):
         (code,) = sent.RequestedProcedureCodeSequence
         assert _raw(code, "CodeMeaning") == _raw(before, "CodeMeaning")

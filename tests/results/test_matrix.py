@@ -26,13 +26,11 @@ from tests.results.validators import dciodvfy, dsrdump, pixelmed
 
 # TID 1500 draws Procedure Reported from CID 100 of radiology and cardiology procedures, which has no resting ECG
 KNOWN = "not found in context group 100"
-# TID 1501 is extensible and names no COMPOSITE; a PDF can be referred to by nothing else
-KNOWN_OF_PDF = 'COMPOSITE (121112,DCM,"Source of Measurement"): Content Item not in template'
 ANSWERS: tuple[Label | None, ...] = (*LABELS, None)
 
 
 def _context(kind: str, **changes: object) -> ReportContext:
-    read = {"12lead": [(1, channel) for channel in range(1, 13)], "general": [(1, 1), (1, 3)]}
+    read = {"12lead": [(1, channel) for channel in range(1, 13)], "general": [(1, 1), (1, 3)], "holter": [(1, 1)]}
     return context(channels=tuple(read.get(kind, [])), **changes)
 
 
@@ -57,7 +55,7 @@ def _check(folder: Path, *what: object, with_heatmaps: bool = True) -> int:
     return len(checked)
 
 
-# Every source twice, every other word several times
+# Every source, every other word several times
 SLICE = [
     ("sc", "plain", "bare", Label.NORMAL, "comprehensive3d"),
     ("sc", "japanese", "malformed", Label.MYOCARDIAL_INFARCTION, "enhanced"),
@@ -67,10 +65,12 @@ SLICE = [
     ("photo", "plain", "malformed", Label.NORMAL, "enhanced"),
     ("pdf", "plain", "full", Label.ABNORMAL_HEARTBEAT, "enhanced"),
     ("pdf", "anonymised", "malformed", None, "comprehensive"),
+    ("pdf2", "japanese", "bare", Label.MYOCARDIAL_INFARCTION, "comprehensive3d"),
     ("12lead", "japanese", "full", Label.MYOCARDIAL_INFARCTION, "comprehensive3d"),
     ("12lead", "anonymised", "bare", None, "enhanced"),
     ("general", "plain", "malformed", Label.ABNORMAL_HEARTBEAT, "comprehensive3d"),
     ("general", "japanese", "bare", Label.NORMAL, "comprehensive"),
+    ("holter", "plain", "full", Label.NORMAL, "enhanced"),
 ]
 
 
@@ -95,11 +95,9 @@ def test_every_name_label_and_class_of_a_source_is_valid(tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("what", SLICE, ids=lambda what: "-".join(map(str, what)))
 def test_the_template_is_found_under_the_title_of_strict_consumers(tmp_path: Path, what: tuple[object, ...]) -> None:
+    """Seen to fail with a PDF referred to by COMPOSITE, for which TID 1501 has no row."""
     report, _heatmaps = _built(tmp_path, *what, codes=ReportCodes(title=IMAGING_MEASUREMENT_REPORT))  # type: ignore[arg-type]
     path = tmp_path / "sr.dcm"
     path.write_bytes(report.content)
-    found = pixelmed(path)
-    assert sum(KNOWN in line for line in found) == 1
-    pdf_with_a_finding = what[0] == "pdf" and what[3] is not None
-    others = [line for line in found if KNOWN not in line]
-    assert [KNOWN_OF_PDF in line for line in others] == [True] * pdf_with_a_finding
+    (known,) = pixelmed(path)
+    assert KNOWN in known

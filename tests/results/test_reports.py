@@ -33,6 +33,7 @@ from tests.results.sources import (
     save_source,
     sheet,
 )
+from tests.results.validators import dciodvfy
 
 MI = Label.MYOCARDIAL_INFARCTION
 
@@ -124,9 +125,24 @@ def test_a_waveform_is_referred_to_by_the_channels_that_were_read(tmp_path: Path
 
 
 def test_a_document_is_referred_to_as_a_whole(tmp_path: Path) -> None:
-    report = _read(_both(save_source(build_source("pdf"), tmp_path), "pdf", context())[0])
-    assert [item.ValueType for item in _named(report, "Source of Measurement")] == ["COMPOSITE"]
-    assert _named(report, "Image Library") == []
+    source = save_source(build_source("pdf"), tmp_path)
+    for label in (MI, None):
+        report = _read(_both(source, "pdf", context(), label)[0])
+        (named,) = _named(report, "Source")
+        assert named.TextValue == f"Encapsulated PDF {source.sop_instance_uid}"
+        ((evidence,),) = _evidence(report, source)
+        assert evidence == (source.sop_class_uid, source.sop_instance_uid)
+        assert _named(report, "Source of Measurement") == _named(report, "Image Library") == []
+
+
+def _evidence(report: Dataset, source: SourceHeader) -> list[list[tuple[str, str]]]:
+    """Class and instance of what the report rests on in the source's series, once a mention of the series."""
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    return [
+        [(one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID) for one in series.ReferencedSOPSequence]
+        for series in study.ReferencedSeriesSequence
+        if series.SeriesInstanceUID == source.series_instance_uid
+    ]
 
 
 def test_the_order_is_carried_over(tmp_path: Path) -> None:
@@ -158,6 +174,17 @@ def test_evidence_lists_source_and_heat_map_and_a_new_report_names_the_old(tmp_p
     (before,) = _read(new).PredecessorDocumentsSequence
     named = before.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
     assert named.ReferencedSOPInstanceUID == old.sop_instance_uid
+    path = tmp_path / "new.dcm"
+    path.write_bytes(new.content)
+    assert dciodvfy(path) == []
+
+
+def test_each_page_of_a_document_has_its_own_group_and_heat_map(tmp_path: Path) -> None:
+    report, heatmaps = _both(save_source(build_source("pdf2"), tmp_path), "pdf2", context())
+    groups = _named(_read(report), "Measurement Group")
+    shown = [_named(group, "Visual explanation")[0].ReferencedSOPSequence[0] for group in groups]
+    assert [one.ReferencedSOPInstanceUID for one in shown] == [one.sop_instance_uid for one in heatmaps]
+    assert [_named(group, "Tracking Identifier")[0].TextValue[-7:] for group in groups] == ["frame 1", "frame 2"]
 
 
 # --- Same in, same out
