@@ -1,6 +1,7 @@
 """Who may call: AE titles, addresses, and how many at the same time."""
 
 import ipaddress
+import re
 import threading
 
 from core.settings import Caller, Settings
@@ -10,6 +11,19 @@ from dicom_node.statuses import (
     LOCAL_LIMIT_EXCEEDED,
     Rejection,
 )
+
+# PS3.8 Table 9-11: called and calling AE title in an A-ASSOCIATE-RQ; PS3.5 Table 6.2-1: what a title is made of
+_CALLED, _CALLING = slice(10, 26), slice(26, 42)
+_TITLE = re.compile(rb"(?! *\Z)[ -\[\]-~]{16}")
+
+
+def judge_titles(request: bytes) -> Rejection | None:
+    """The rejection of an A-ASSOCIATE-RQ whose titles are blank or none at all; None when they are not its fault."""
+    if len(request) < _CALLING.stop:
+        return None
+    if not _TITLE.fullmatch(request[_CALLED]):
+        return CALLED_AE_TITLE_UNKNOWN
+    return None if _TITLE.fullmatch(request[_CALLING]) else CALLING_AE_TITLE_UNKNOWN
 
 
 def judge_caller(

@@ -14,7 +14,7 @@ from core.states import EventKind
 from dicom_node.admission import Places, judge_caller
 from dicom_node.bounded_socket import BoundedSocket
 from dicom_node.commitment_handlers import CommitmentHandlers
-from dicom_node.guarded_machine import need_answerable
+from dicom_node.guarded_machine import GuardedMachine, need_answerable
 from dicom_node.intake import Incoming, Intake, Refused
 from dicom_node.statuses import RefusedBecause, Rejection, Status
 from dicom_node.tls import fingerprint_of
@@ -24,6 +24,7 @@ from records.trail import record_event
 _log = structlog.get_logger(__name__)
 HIGH_PRIORITY = 0x0001  # PS3.7 9.1.1.1.6
 _ID = "ecg_node_association_id"
+UNREADABLE_TITLE = "(no valid AE title)"  # more than 16 characters, so that no peer can be called so
 
 
 class Handlers:
@@ -40,6 +41,7 @@ class Handlers:
         """What the server binds to each of its associations."""
         return [
             (evt.EVT_REQUESTED, self.handle_request),
+            (evt.EVT_REJECTED, self.handle_rejected),
             (evt.EVT_CONN_CLOSE, self.handle_close),
             (evt.EVT_DIMSE_RECV, need_answerable),
             (evt.EVT_C_STORE, self.handle_store),
@@ -61,10 +63,18 @@ class Handlers:
         if rejection:
             self._reject(assoc, rejection)
 
+    def handle_rejected(self, event: evt.Event) -> None:
+        """Note a request that was rejected before it could be read, for its AE titles."""
+        machine = event.assoc.dul.state_machine
+        if isinstance(machine, GuardedMachine) and machine.rejection is not None:
+            self._note_rejection(event.assoc, UNREADABLE_TITLE, machine.rejection)
+
     def _reject(self, assoc: Association, rejection: Rejection) -> None:
         assoc.acse.send_reject(*rejection)
         assoc.kill()
-        calling = assoc.requestor.primitive.calling_ae_title.strip()
+        self._note_rejection(assoc, assoc.requestor.primitive.calling_ae_title.strip(), rejection)
+
+    def _note_rejection(self, assoc: Association, calling: str, rejection: Rejection) -> None:
         _log.warning("association_rejected", peer_address=assoc.requestor.address, reason=tuple(rejection))
         try:
             record_event(
