@@ -1,12 +1,14 @@
 """Cross-validation by exam and by source on cached features, for choosing between configurations.
 
 `python -m model.compare DATA WORK INIT RESULTS`: every run is one line of the results file, and a run that is there
-is not made again. The test part of the fixed split takes no part.
+is not made again. The test part of the fixed split takes no part. With `--end-to-end` the last stage is trained too, by
+two losses and in fewer folds, beside a head over the same pictures alone.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,11 +19,14 @@ from model.config import Config, Loss
 from model.dataset import Exam, fold_of, hash_place, part_of
 from model.labels import LABELS, index_of
 from model.metrics import auroc, f1_by_label, recall_by_label
-from model.train import Start, fit_head
+from model.network import top_of
+from model.train import Start, fit_head, train
 from model.training_data import trainable_keys, watchable_keys
 
 FOLDS = 5
 STOP = 8  # one training exam in this many only decides when to stop
+EPOCHS = 2  # of the last stage, end to end: one takes minutes on two cores
+TUNED_FOLDS = 2  # of the five, end to end
 MI = 2  # index of infarction among the labels
 Scheme = Literal["exam", "source"]
 
@@ -72,6 +77,26 @@ def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> O
     return OutOfFold(judged, np.concatenate(logits), truth)
 
 
+def tuned_out_of_fold(start: Start, config: Config, folder: Path, folds: int) -> OutOfFold:
+    """The same with both phases of training, in the first folds by exam; the network is given back as it was."""
+    before = start.network.get_weights()
+    top = top_of(start.network)
+    exams = [exam for exam in start.data.exams.values() if part_of(exam) != "test"]
+    judged: list[Exam] = []
+    logits: list[NDArray[np.float32]] = []
+    for number, (known, left_out) in enumerate(islice(splits(exams, "exam"), folds)):
+        start.network.set_weights(before)
+        stop = {key for key in known if hash_place(f"stop:{key}", STOP) == 0}
+        train(start, known - stop, stop, config, folder / f"exam-{number}")
+        rows = start.data.rows({key for key in left_out if not start.data.exams[key].made}, 1)
+        judged += [start.data.exams[start.data.cache.keys[row]] for row in rows]
+        activations = start.data.cache.activations[rows].astype(np.float32)
+        logits.append(np.asarray(top.predict(activations, verbose=0), np.float32))
+    start.network.set_weights(before)
+    truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in judged])
+    return OutOfFold(judged, np.concatenate(logits), truth)
+
+
 def figures(result: OutOfFold) -> dict[str, float]:
     """The figures of one kind of exams."""
     known = result.truth >= 0
@@ -100,11 +125,25 @@ def compare(start: Start, variants: dict[str, Config], results: Path, work: Path
             if run in done:
                 continue
             result = out_of_fold(start, config, scheme, work / run.replace("|", "-").replace(" ", "-"))
-            line: dict[str, Any] = {"run": run, "config": asdict(config)}
             kinds = ("sheet", "signal") if scheme == "exam" else ("signal",)
-            line |= {kind: {k: round(v, 4) for k, v in figures(result.of_kind(kind)).items()} for kind in kinds}
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            _append(results, run, config, result, kinds)
+
+
+def compare_end_to_end(start: Start, variants: dict[str, Config], results: Path, work: Path, folds: int) -> None:
+    """Make every run with both phases that the results file lacks."""
+    done = {line["run"] for line in read_results(results)}
+    for name, config in variants.items():
+        run = f"{name}|{folds} folds by exam|seed {config.seed}"
+        if run not in done:
+            result = tuned_out_of_fold(start, config, work / run.replace("|", "-").replace(" ", "-"), folds)
+            _append(results, run, config, result, ("sheet", "signal"))
+
+
+def _append(results: Path, run: str, config: Config, result: OutOfFold, kinds: tuple[str, ...]) -> None:
+    line: dict[str, Any] = {"run": run, "config": asdict(config)}
+    line |= {kind: {k: round(v, 4) for k, v in figures(result.of_kind(kind)).items()} for kind in kinds}
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -120,11 +159,31 @@ def losses(config: Config, seeds: int) -> dict[str, Config]:
     }
 
 
+def end_to_end(config: Config, epochs: int) -> dict[str, Config]:
+    """Both phases by the two losses that were ahead on frozen features and by the default one; and the head alone."""
+    both = replace(config, last_stage="residual", refit=False, epochs=epochs, patience=epochs)
+    chosen: tuple[Loss, ...] = ("weighted_cross_entropy", "cross_entropy", "adaptive")
+    alone = {"head alone": replace(both, loss="weighted_cross_entropy", epochs=0)}
+    return alone | {f"end to end {loss}": replace(both, loss=loss) for loss in chosen}
+
+
+def main(arguments: list[str]) -> None:
+    """What the command does: the losses compared over frozen features, or with the last stage trained."""
+    from model.train import prepare_training
+
+    paths = [Path(one) for one in arguments if not one.startswith("--")]
+    data, work, init, results = paths
+    if "--end-to-end" not in arguments:
+        config = Config()
+        compare(prepare_training(data, work, config, init), losses(config, 3), results, work / "runs", ("exam",))
+        return
+    few = Config(sheet_variants=2, signal_variants=2, made_variants=1)
+    variants = end_to_end(few, EPOCHS)
+    start = prepare_training(data, work, next(iter(variants.values())), init)
+    compare_end_to_end(start, variants, results, work / "runs", TUNED_FOLDS)
+
+
 if __name__ == "__main__":
     import sys
 
-    from model.train import prepare_training
-
-    data, work, init, results = (Path(one) for one in sys.argv[1:5])
-    chosen = Config()
-    compare(prepare_training(data, work, chosen, init), losses(chosen, 3), results, work / "runs", ("exam",))
+    main(sys.argv[1:])
