@@ -1,5 +1,6 @@
 """Activations of the frozen part, made once: training on them costs a sixth of training on pictures."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from model.config import Config
 from model.dataset import Exam, prepared_pictures
+from model.preprocessing import PREPROCESSING_VERSION
 
 _TOGETHER = 32
 
@@ -47,8 +49,11 @@ def _draw(job: tuple[Exam, int, tuple[int, int], int]) -> list[tuple[str, int, N
 
 
 def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path, processes: int = 2) -> Path:
-    """Network inputs of exams as uint8 (pictures, height, width) on disk; made once, then found again."""
-    target = folder / f"pictures-{config.height}x{config.width}-{config.seed}.npy"
+    """Network inputs of exams as uint8 (pictures, height, width) on disk; made once, then found again.
+
+    The file's name tells size, seed, and which exams it holds how often, so that other ones are never taken for these.
+    """
+    target = folder / f"pictures-{config.height}x{config.width}-{config.seed}-{_digest(jobs)}.npy"
     index = target.with_suffix(".json")
     if index.exists():
         return target
@@ -67,6 +72,11 @@ def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path
     pixels.flush()
     index.write_text(json.dumps({"keys": keys, "variants": variants_seen}), encoding="utf-8")
     return target
+
+
+def _digest(jobs: Sequence[tuple[Exam, int]]) -> str:
+    told = json.dumps([PREPROCESSING_VERSION, [(exam.key, variants) for exam, variants in jobs]])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def activate(pictures: Path, trunk: Any, folder: Path, name: str) -> Cache:

@@ -26,6 +26,7 @@ from model.training_data import trainable_keys, watchable_keys
 FOLDS = 5
 STOP = 8  # one training exam in this many only decides when to stop
 EPOCHS = 2  # of the last stage, end to end: one takes minutes on two cores
+PICTURES = 2  # of each exam, end to end
 TUNED_FOLDS = 2  # of the five, end to end
 MI = 2  # index of infarction among the labels
 Scheme = Literal["exam", "source"]
@@ -177,10 +178,11 @@ def main(arguments: list[str]) -> None:
         config = Config()
         compare(prepare_training(data, work, config, init), losses(config, 3), results, work / "runs", ("exam",))
         return
-    few = Config(sheet_variants=2, signal_variants=2, made_variants=1)
-    variants = end_to_end(few, EPOCHS)
+    variants = end_to_end(Config(), EPOCHS)
     start = prepare_training(data, work, next(iter(variants.values())), init)
-    compare_end_to_end(start, variants, results, work / "runs", TUNED_FOLDS)
+    few = start.data.thinned(PICTURES)
+    pooled = start.pooled[np.flatnonzero(start.data.cache.variants < PICTURES)]
+    compare_end_to_end(Start(start.network, few, pooled), variants, results, work / "runs", TUNED_FOLDS)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,12 @@ class Data:
     def rows(self, keys: set[str], most_variants: int | None = None) -> NDArray[np.int64]:
         return self.cache.rows_of(keys, most_variants)
 
+    def thinned(self, most_variants: int) -> "Data":
+        """The same exams with at most so many pictures each, in memory."""
+        rows = np.flatnonzero(self.cache.variants < most_variants)
+        cache = Cache(self.cache.activations[rows], [self.cache.keys[row] for row in rows], self.cache.variants[rows])
+        return Data(self.exams, cache, self.pictures, self.labels[rows])
+
     def examples(self, rows: NDArray[np.int64], inputs: NDArray[Any]) -> Examples:
         return Examples(inputs[rows], self.labels[rows])
 
