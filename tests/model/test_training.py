@@ -14,6 +14,7 @@ import pytest
 import wfdb
 
 from core.values import Signal
+from model.cache import draw_pictures
 from model.config import Config
 from model.dataset import fold_of, made_infarctions, part_of, read_manifest
 from model.fitting import Examples
@@ -107,3 +108,12 @@ def test_weights_from_a_local_file_fill_every_layer_of_the_frozen_part(init: Pat
     before = network.get_layer(HEAD).get_weights()[0].copy()
     assert load_init(network, init) > 80
     assert np.array_equal(before, network.get_layer(HEAD).get_weights()[0])
+
+
+def test_pictures_of_other_exams_are_not_taken_for_these(data: Path, tmp_path: Path) -> None:
+    exams = read_manifest(data)[:3]
+    first = draw_pictures([(exam, 1) for exam in exams[:2]], SMALL, tmp_path, processes=1)
+    more = draw_pictures([(exam, 2) for exam in exams], SMALL, tmp_path, processes=1)
+    assert len(np.load(first)) == 2
+    assert len(np.load(more)) == 6
+    assert draw_pictures([(exam, 1) for exam in exams[:2]], SMALL, tmp_path, processes=1) == first
