@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.config import Config
 from model.dataset import Exam, prepared_pictures
 from model.preprocessing import PREPROCESSING_VERSION
+from model.progress import steps
 
 _TOGETHER = 32
 
@@ -64,7 +65,8 @@ def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path
     keys: list[str] = []
     variants_seen: list[int] = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for drawn in pool.map(_draw, [(exam, count, size, config.seed) for exam, count in jobs], chunksize=4):
+        exams = pool.map(_draw, [(exam, count, size, config.seed) for exam, count in jobs], chunksize=4)
+        for drawn in steps(exams, len(jobs), "drawing exams"):
             for key, number, picture in drawn:
                 pixels[len(keys)] = picture
                 keys.append(key)
@@ -88,7 +90,8 @@ def activate(pictures: Path, trunk: Any, folder: Path, name: str) -> Cache:
     done = int(progress.read_text()) if progress.exists() and target.exists() else 0
     mode = "r+" if done else "w+"
     activations = np.lib.format.open_memmap(target, mode, np.float16, shape)
-    for start in range(done, len(pixels), _TOGETHER):
+    starts = range(done, len(pixels), _TOGETHER)
+    for start in steps(starts, len(starts), "pictures through the frozen part"):
         some = pixels[start : start + _TOGETHER].astype(np.float32)
         padded = np.zeros((_TOGETHER, *some.shape[1:]), np.float32)
         padded[: len(some)] = some

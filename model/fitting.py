@@ -1,7 +1,7 @@
 """One phase of training: keras fit that goes on exactly where it was killed."""
 
-import csv
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from model.callbacks import AdaptFocal, Watch
 from model.config import Config
 from model.labels import LABELS, NOT_NORMAL
 from model.losses import AdaptiveFocalLoss, inverse_frequency
+from model.training_log import TrainingLog, read_log
 
 _STATE = "state.npz"
 _PROGRESS = "progress.json"
-_LOG = "epochs.csv"
 _TOGETHER = 8  # steps between two returns to Python
 # Which answers are right for each label's number, `NOT_NORMAL` last
 RIGHT = np.concatenate([np.eye(len(LABELS)), [np.arange(len(LABELS)) > 0]]).astype(np.float32)
@@ -87,6 +87,7 @@ class Progress(keras.callbacks.Callback):
         self._folder = folder
         self.seen: dict[str, float] = {"epoch": 0, "best": float("inf"), "best_epoch": 0, "waited": 0, "plateau": 0}
         self._best: list[NDArray[Any]] = []
+        self._log = TrainingLog(folder)
 
     def restore(self) -> int:
         """Take up a killed run; the epoch to begin with."""
@@ -119,11 +120,12 @@ class Progress(keras.callbacks.Callback):
             factor, self.seen["plateau"] = min(factor, 0.5), 0
         rate.assign(ops.convert_to_numpy(rate) * factor)
         self.seen["epoch"] = epoch + 1
-        self._log(epoch, logs)
+        self._log.add(epoch, {name: float(value) for name, value in logs.items()})
         self._save()
         self.model.stop_training = self.stopped
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._log.close()
         if self._best and self._keep_best:
             self.model.set_weights(self._best)
 
@@ -139,16 +141,6 @@ class Progress(keras.callbacks.Callback):
         draft = self._folder / f"draft-{_PROGRESS}"
         draft.write_text(json.dumps(self.seen), encoding="utf-8")
         draft.replace(self._folder / _PROGRESS)
-
-    def _log(self, epoch: int, logs: dict[str, Any]) -> None:
-        path = self._folder / _LOG
-        row = {"epoch": epoch} | {name: f"{value:.6g}" for name, value in sorted(logs.items())}
-        new = not path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
 
 
 def fit(
@@ -180,8 +172,9 @@ def fit(
     if begin < epochs and not progress.stopped:
         batches = Batches(train, config, begin)
         watching = [*callbacks, progress]
+        bar = int(sys.stdout.isatty())
         # Keras would shuffle the order of batches once more, out of a generator that a resumed run does not share
-        model.fit(batches, epochs=epochs, initial_epoch=begin, callbacks=watching, shuffle=False, verbose=0)
+        model.fit(batches, epochs=epochs, initial_epoch=begin, callbacks=watching, shuffle=False, verbose=bar)
     else:
         progress.on_train_end()
     return progress
@@ -189,6 +182,4 @@ def fit(
 
 def recalls_of(folder: Path) -> list[NDArray[np.float32]]:
     """Recall by label after every epoch of a finished phase."""
-    with (folder / _LOG).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [np.array([float(row[f"recall_{n}"]) for n in range(len(LABELS))], np.float32) for row in rows]
+    return [np.array([row[f"recall_{n}"] for n in range(len(LABELS))], np.float32) for row in read_log(folder)]

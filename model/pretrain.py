@@ -21,6 +21,7 @@ from model.config import Config, read_config
 from model.dataset import Exam, part_of, read_manifest, read_signal
 from model.last_stage import start_last_stage
 from model.network import CUT, build_network, trunk_of
+from model.progress import steps
 from model.targets import COUNT, targets_of
 from model.train import Say, load_init
 from model.weights_file import save_weights
@@ -87,9 +88,10 @@ def _teach(
     begin = _restore(model, out)
     for epoch in range(begin, epochs):
         order = np.random.default_rng([config.seed, epoch]).permutation(len(learned.rows))
+        firsts = range(0, len(order), config.batch_size)
         losses = [
             float(model.train_on_batch(*learned.batch(np.sort(order[first : first + config.batch_size]))))
-            for first in range(0, len(order), config.batch_size)
+            for first in steps(firsts, len(firsts), f"epoch {epoch + 1} of {epochs}")
         ]
         row = {"epoch": epoch, "loss": f"{np.mean(losses):.6g}", "explained": f"{explained_share(model, watched):.4f}"}
         _save(model, out, epoch + 1, row)

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.config import Config
 from model.fitting import Examples, fit, make_loss
@@ -76,6 +77,18 @@ def test_a_resumed_run_goes_through_the_same_epochs(tmp_path: Path) -> None:
     assert resumed_log[3:] == whole_log[3:]
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_tensorboard_reads_what_the_csv_file_says(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    _model, log = train(tmp_path, 4)
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert set(read.Tags()["scalars"]) == set(log[0]) - {"epoch"}
+    for name in ("loss", "val_start_loss", "recall_2", "gamma_2"):
+        seen = [(event.step, event.value) for event in read.Scalars(name)]
+        assert [step for step, _value in seen] == [0, 1, 2, 3]
+        assert [value for _step, value in seen] == pytest.approx([float(row[name]) for row in log], rel=1e-4)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
