@@ -1,7 +1,8 @@
 """The last stage learns from signals without a diagnosis: what each signal says of itself, read off its drawn sheets.
 
-`python -m model.pretrain DATA OUT INIT [CONFIG]` leaves `weights.npz` in OUT, which `train --init` takes. A killed run
-goes on after its last finished epoch. Exams of the test part take no part; those of the validation part are watched.
+`python -m model.pretrain DATA OUT INIT [CONFIG [WORK]]` leaves `weights.npz` in OUT, which `train --init` takes. A
+killed run goes on after its last finished epoch. Exams of the test part are not learned from; those of the validation
+part are watched. WORK is where pictures and activations are kept; that of a training on the same data has them already.
 """
 
 import csv
@@ -16,18 +17,22 @@ from keras import ops
 from numpy.typing import NDArray
 
 from core.errors import Rejected
-from model.cache import Cache, activate, draw_pictures
+from model.cache import Cache
 from model.config import Config, read_config
 from model.dataset import Exam, part_of, read_manifest, read_signal
+from model.head_start import start_readout
 from model.last_stage import start_last_stage
-from model.network import CUT, build_network, trunk_of
+from model.network import CUT, build_network
 from model.progress import steps
 from model.targets import COUNT, targets_of
 from model.train import Say, load_init
+from model.training_data import activated, pooled_features, variants_of
 from model.weights_file import save_weights
 
 EPOCHS = 30
-RATE = 3e-4  # Adam: the last stage starts as a useful function
+RATE = 1e-4  # Adam: stage and readout start as a useful function
+RIDGE = 0.1  # of the readout at the start, as a share of the maps' variance
+READOUT = "signal"
 _STATE, _LOG = "pretrain-state.npz", "pretrain-epochs.csv"
 
 
@@ -43,23 +48,35 @@ class Lesson:
         return self.cache.activations[self.rows[places]].astype(np.float32), self.targets[places]
 
 
-def pretrain(data: Path, out: Path, init: Path, config: Config, epochs: int = EPOCHS, say: Say = print) -> Path:
+def pretrain(
+    data: Path,
+    out: Path,
+    init: Path,
+    config: Config,
+    epochs: int = EPOCHS,
+    say: Say = print,
+    work: Path | None = None,
+) -> Path:
     """Train the last stage on signal targets; the weights file. Raises Rejected when no signal has targets."""
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_dtype_policy(config.precision)
     network = build_network(config)
     load_init(network, init)
-    exams = {exam.key: exam for exam in read_manifest(data) if exam.kind == "signal" and part_of(exam) != "test"}
+    every = read_manifest(data)
+    exams = {exam.key: exam for exam in every if exam.kind == "signal" and part_of(exam) != "test"}
     targets = {key: found for key, exam in exams.items() if (found := targets_of(read_signal(exam))) is not None}
     if not targets:
         raise Rejected(f"{data} holds no signal whose beats can be measured; pre-training needs some")
-    jobs = [(exams[key], config.signal_variants) for key in targets]
-    pictures = draw_pictures(jobs, config, out / "work")
-    cache = activate(pictures, trunk_of(network), out / "work", f"pretrain-{init.stem}")
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = [(exam, variants_of(exam, config)) for exam in every]
+    _pictures, cache = activated(jobs, network, config, work or out / "work", init.stem)
     if network.name == "resnet50v2" and config.last_stage == "residual":
         start_last_stage(network, cache.activations)
     learned, watched = (_lesson(cache, exams, targets, held_out) for held_out in (False, True))
-    _teach(_taught(network), learned, watched, config, out, epochs, say)
+    pooled = pooled_features(network, cache, out / "pooled.npy")[learned.rows]
+    model = _taught(network, pooled, learned.targets)
+    say(f"before: {explained_share(model, watched):.4f} of the watched variance explained")
+    _teach(model, learned, watched, config, out, epochs, say)
     save_weights(network, out / "weights.npz")
     return out / "weights.npz"
 
@@ -70,10 +87,16 @@ def _lesson(cache: Cache, exams: dict[str, Exam], targets: dict[str, NDArray[np.
     return Lesson(cache, rows, np.array([targets[cache.keys[row]] for row in rows], np.float32).reshape(-1, COUNT))
 
 
-def _taught(network: keras.Model) -> keras.Model:
-    """From the cut to the targets; shares its last stage with the network. Batch norms keep their statistics."""
-    pooled = network.get_layer("pooled").output
-    found = keras.layers.Dense(COUNT, name="signal", dtype="float32")(pooled)
+def _taught(network: keras.Model, pooled: NDArray[np.float32], targets: NDArray[np.float32]) -> keras.Model:
+    """From the cut to the targets; shares its last stage with the network. Batch norms keep their statistics.
+
+    The readout starts as ridge regression on the maps as they are, and sees them less their mean, which Adam needs.
+    """
+    mean, spread = pooled.mean(axis=0), np.maximum(pooled.std(axis=0), 1e-3)
+    scaled = keras.layers.Normalization(mean=mean, variance=spread**2, dtype="float32")
+    readout = keras.layers.Dense(COUNT, name=READOUT, dtype="float32")
+    found = readout(scaled(network.get_layer("pooled").output))
+    readout.set_weights(start_readout((pooled - mean) / spread, targets, RIDGE))
     model = keras.Model(network.get_layer(CUT[network.name]).output, found)
     for layer in model.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
@@ -146,4 +169,5 @@ if __name__ == "__main__":
 
     folders = [Path(one) for one in sys.argv[1:4]]
     chosen = read_config(Path(sys.argv[4])) if len(sys.argv) > 4 else Config(last_stage="residual", batch_size=16)
-    print(json.dumps({"weights": str(pretrain(*folders, config=chosen))}))
+    kept = Path(sys.argv[5]) if len(sys.argv) > 5 else None
+    print(json.dumps({"weights": str(pretrain(*folders, config=chosen, work=kept))}))

@@ -52,18 +52,19 @@ def read_data(folder: Path, network: keras.Model, config: Config, work: Path, in
     if not any(index_of(exam.label) is not None for exam in exams):
         raise Rejected(f"{folder} holds no exam of a label that the network knows; see docs/model.md")
     made = made_infarctions(exams) if config.made_variants else []
-    pictures, cache = _activated([(exam, variants_of(exam, config)) for exam in exams], network, config, work, init)
+    pictures, cache = activated([(exam, variants_of(exam, config)) for exam in exams], network, config, work, init)
     if made:
         more = [(exam, config.made_variants) for exam in made]
-        cache = cache.with_more(_activated(more, network, config, work / "made", init)[1])
+        cache = cache.with_more(activated(more, network, config, work / "made", init)[1])
     by_key = {exam.key: exam for exam in (*exams, *made)}
     labels = np.array([_label(by_key[key], config) for key in cache.keys])
     return Data(by_key, cache, pictures, labels)
 
 
-def _activated(
+def activated(
     jobs: list[tuple[Exam, int]], network: keras.Model, config: Config, work: Path, init: str
 ) -> tuple[Path, Cache]:
+    """Draw exams, each in so many pictures, and send them through the frozen part; what `work` holds is taken."""
     pictures = draw_pictures(jobs, config, work)
     return pictures, activate(pictures, trunk_of(network), work, f"{pictures.stem}-{network.name}-{init}")
 

@@ -1,4 +1,7 @@
-"""What a signal says of itself is measured right, and the last stage learns it; a killed run goes on."""
+"""What a signal says of itself is measured right, and the last stage learns it; a killed run goes on.
+
+Seen to fail: with a learning rate of 0; with a state that is not read again.
+"""
 
 import os
 
@@ -50,7 +53,8 @@ def test_a_record_without_beats_has_no_targets() -> None:
     assert targets_of(Signal({name: np.zeros(5000, np.float32) for name in synthetic_signal().leads}, 500.0)) is None
 
 
-def test_the_last_stage_learns_and_a_killed_run_goes_on(tmp_path: Path) -> None:
+def test_the_last_stage_learns_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.pretrain.RIDGE", 100.0)  # else the readout of drawn signals starts where it should end
     data = draw_data_folder(tmp_path / "data", sheets=0, signals=6)
     config = Config(height=96, width=160, signal_variants=2, batch_size=8, precision="float32")
     init = shipped_model_dir() / WEIGHTS
@@ -59,7 +63,8 @@ def test_the_last_stage_learns_and_a_killed_run_goes_on(tmp_path: Path) -> None:
     weights = pretrain(data, tmp_path / "out", init, config, epochs=5, say=said.append)
     with (tmp_path / "out" / "pretrain-epochs.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == len(said) == 5
+    assert len(losses) == len([line for line in said if line.startswith("epoch")]) == 5
+    assert said[0].startswith("before")
     assert losses[-1] < 0.8 * losses[0]
     assert weights.stat().st_size > 1_000_000
 
