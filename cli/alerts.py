@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from cli.common import console, open_records, os_user, out
 from core.settings import read_settings
@@ -25,19 +26,25 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; it holds patient data.")] = False,
 ) -> None:
     """List alerts that nobody has acknowledged."""
-    from records.alerts import list_alerts
+    from records.alerts import list_alerts, list_notifications
 
     with open_records(read_settings()) as database:
         found = list_alerts(database, open_only=not everything, limit=limit)
+        notifications = list_notifications(database, *(one.alert_id for one in found))
+    told: dict[int, list[dict[str, str | None]]] = {one.alert_id: [] for one in found}
+    for each in notifications:
+        told[each.alert_id].append({"receiver": each.channel, "state": each.state, "why": each.last_error})
     if as_json:
-        out.print_json(json.dumps([asdict(one) for one in found], default=str))
+        out.print_json(json.dumps([asdict(one) | {"told": told[one.alert_id]} for one in found], default=str))
         return
-    table = Table("alert", "raised (UTC)", "about", "what", "acknowledged")
+    table = Table("alert", "raised (UTC)", "about", "what", "told", "acknowledged")
     for one in found:
         about = f"ECG {one.ecg_id}, accession {one.accession_number or '-'}" if one.ecg_id else str(one.destination)
         answered = " (answered by now)" if one.kind == "unanswered" and one.answered else ""
         seen = f"{one.acknowledged_by}: {one.why}" if one.acknowledged_at else ""
-        table.add_row(str(one.alert_id), f"{one.raised_at:%Y-%m-%d %H:%M:%S}", about, one.text + answered, seen)
+        receivers = "\n".join(f"{each['receiver']}: {each['why'] or each['state']}" for each in told[one.alert_id])
+        cells = (about, one.text + answered, receivers, seen)
+        table.add_row(str(one.alert_id), f"{one.raised_at:%Y-%m-%d %H:%M:%S}", *map(Text, cells))
     out.print(table)
 
 

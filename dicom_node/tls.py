@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+from pathlib import Path
 
 from core.destinations import Destination
 from core.errors import BadSettings
@@ -14,21 +15,33 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 def client_context(destination: Destination) -> ssl.SSLContext:
     """How the PACS is checked, and how we show who we are. Raises BadSettings naming the file that is at fault."""
+    return peer_context(
+        destination.tls_ca_file, destination.tls_certificate_file, destination.tls_key_file, prefix="tls_"
+    )
+
+
+def peer_context(
+    ca_file: Path | None, certificate_file: Path | None = None, key_file: Path | None = None, prefix: str = ""
+) -> ssl.SSLContext:
+    """How a server is checked: by these certificates, or the usual ones; `prefix` begins the names of the settings.
+
+    Raises BadSettings naming the file that is at fault.
+    """
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
-    if destination.tls_ca_file:
+    if ca_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks host name and certificate
         try:
-            context.load_verify_locations(destination.tls_ca_file)
+            context.load_verify_locations(ca_file)
         except OSError as error:
-            raise BadSettings(f"tls_ca_file: {destination.tls_ca_file}: {_why(error)}") from error
+            raise BadSettings(f"{prefix}ca_file: {ca_file}: {_why(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    if destination.tls_certificate_file and destination.tls_key_file:
+    if certificate_file and key_file:
         try:
-            context.load_cert_chain(destination.tls_certificate_file, destination.tls_key_file, _no_password)
+            context.load_cert_chain(certificate_file, key_file, _no_password)
         except OSError as error:
-            files = f"{destination.tls_certificate_file}, {destination.tls_key_file}"
-            raise BadSettings(f"tls_certificate_file, tls_key_file: {files}: {_why(error)}") from error
+            named = f"{prefix}certificate_file, {prefix}key_file: {certificate_file}, {key_file}"
+            raise BadSettings(f"{named}: {_why(error)}") from error
     return context
 
 
@@ -79,12 +92,23 @@ def why_no_handshake(destination: Destination, timeout_s: float) -> str:
     try:
         with socket.create_connection((destination.host, destination.port), timeout=timeout_s) as plain:
             client_context(destination).wrap_socket(plain, server_hostname=name).close()
-    except ssl.SSLCertVerificationError as error:
-        return f"its certificate does not hold: {error.verify_message}"
-    except ssl.SSLError as error:
-        return f"no TLS: {error.reason or 'the handshake failed'}"
     except TimeoutError:
         return "no TLS: nothing answered the handshake"
     except OSError as error:
-        return error.strerror or type(error).__name__
+        return why_no_connection(error)
     return ""
+
+
+def why_no_connection(error: BaseException) -> str:
+    """What an error of a connection, or of a library that made one, comes from, in words for an administrator."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    found = next((one for one in reversed(chain) if isinstance(one, OSError)), None)
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return f"its certificate does not hold: {found.verify_message}"
+    if isinstance(found, ssl.SSLError):
+        return f"no TLS: {found.reason or 'the handshake failed'}"
+    if isinstance(found, TimeoutError):
+        return "nothing answered in time"
+    return (found and found.strerror) or type(error).__name__

@@ -273,7 +273,8 @@ def _update(session: Session, pending: PendingNotification, **values: object) ->
     return result.rowcount == 1
 
 
-def list_notifications(database: Database, alert_id: int) -> list[Notification]:
-    """Whom an alert goes to, and how far it got."""
+def list_notifications(database: Database, *alert_ids: int) -> list[Notification]:
+    """Whom these alerts go to, and how far each got."""
     with database.reading() as session:
-        return list(session.scalars(select(Notification).where(Notification.alert_id == alert_id)))
+        mine = select(Notification).where(Notification.alert_id.in_(alert_ids))
+        return list(session.scalars(mine.order_by(Notification.alert_id, Notification.channel)))

@@ -1,5 +1,6 @@
 """A throw-away certificate authority for tests, made with OpenSSL."""
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,15 @@ class Certificate:
         """SHA-256 of the certificate, as OpenSSL prints it."""
         line = _openssl("x509", "-in", str(self.certificate), "-noout", "-fingerprint", "-sha256")
         return line.strip().split("=", 1)[1]
+
+    def serving(self, clients: Path | None = None) -> ssl.SSLContext:
+        """For a server that shows this certificate, and wants one of its clients that this authority signed."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        if clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients)
+        return context
 
 
 def _openssl(*words: str) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from records.instances import record_received
 from records.jobs import claim_jobs
 from records.results import record_answer
 from records.tables import Notification
+from tests.certificates import Authority
 from tests.conftest import ROOT
 from tests.node import Node, running_node
 from tests.records.samples import answer, received
@@ -74,3 +76,43 @@ def test_an_alert_reaches_receivers_that_were_down_or_said_no_once_each_has_take
             assert (shown["alert_id"], shown["patient_name"]) == (alert.alert_id, NAME)
             assert "acknowledged" in _command(node, "alerts", "ack", str(alert.alert_id), "--why", "seen")
             assert list_alerts(node.database) == []
+
+
+def test_receivers_over_tls_are_told_once_their_certificate_holds(tmp_path: Path) -> None:
+    """Each first shows a certificate that another authority signed: it is told nothing, and tried again."""
+    hospital, stranger = Authority(tmp_path / "hospital"), Authority(tmp_path / "stranger", "another CA")
+    secret, ours, ports = tmp_path / "secret", hospital.sign("node"), (free_port(), free_port())
+    secret.write_text("a secret of the hospital")
+    trusted = {"ca_file": hospital.certificate}
+    shown = {"certificate_file": ours.certificate, "key_file": ours.key}
+    channels = {
+        "webhooks": {"pager": {"url": f"https://127.0.0.1:{ports[0]}/", "secret_file": secret, **trusted}},
+        "hl7_receivers": {"ris": {"host": "127.0.0.1", "port": ports[1], **trusted, **shown}},
+    }
+    service, script = WebService(), Hl7Script()
+
+    def serving(authority: Authority) -> ExitStack:
+        stack, tls = ExitStack(), authority.sign("receiver").serving(clients=hospital.certificate)
+        web = authority.sign("web").serving()
+        stack.enter_context(running_web_service(service, ("127.0.0.1", ports[0]), web))
+        stack.enter_context(running_hl7_receiver(script, ports[1], tls))
+        return stack
+
+    with running_node(tmp_path / "node", "send", **channels, retry_most_s=0.4) as node:
+        with serving(stranger):
+            _suspect_infarction(node)
+            (alert,) = wait_until(lambda: list_alerts(node.database), 60, "the alert is raised")
+
+            def refused() -> bool:
+                rows = list_notifications(node.database, alert.alert_id)
+                return all("its certificate does not hold" in (row.last_error or "") for row in rows)
+
+            wait_until(refused, 60, "both were turned down")
+            assert service.received == script.received == []
+            (shown_alert,) = json.loads(_command(node, "alerts", "ls", "--json"))
+            assert [one["receiver"] for one in shown_alert["told"]] == ["hl7:ris", "webhook:pager"]
+            assert all("does not hold" in one["why"] for one in shown_alert["told"])
+            assert "certificate" in _command(node, "alerts", "ls")
+        with serving(hospital):
+            wait_until(lambda: set(_states(node).values()) == {NotificationState.SENT}, 90, "both have taken it")
+    assert (len(service.received), len(script.received)) == (1, 1)

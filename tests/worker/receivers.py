@@ -1,5 +1,6 @@
 """Receivers of alerts for tests: an HL7 receiver of another author, and a web service, both with scripted answers."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,9 +47,11 @@ class _Handler(AbstractHandler):
 
 
 @contextmanager
-def running_hl7_receiver(script: Hl7Script, port: int) -> Iterator[None]:
+def running_hl7_receiver(script: Hl7Script, port: int, tls: ssl.SSLContext | None = None) -> Iterator[None]:
     server = MLLPServer("127.0.0.1", port, {"ORU^R01^ORU_R01": (_Handler, script)})
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield
@@ -70,7 +73,9 @@ class WebService:
 
 
 @contextmanager
-def running_web_service(service: WebService) -> Iterator[int]:
+def running_web_service(
+    service: WebService, address: tuple[str, int] = ("127.0.0.1", 0), tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """Serve on loopback; the port."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -86,7 +91,9 @@ def running_web_service(service: WebService) -> Iterator[int]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(address, Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield int(server.server_address[1])

@@ -109,7 +109,7 @@ def test_aa_is_success_and_every_other_answer_is_not(settings: Settings) -> None
         (b"\x0bMSH|^~\\&|a|b|c|d|1||ACK|1|P|2.5.1\rMSA|AA|another\r\x1c\r", "acknowledged another message"),
         (b"\x0bMSH|^~\\&|a|b|c|d|1||ACK|1|P|2.5.1\r\x1c\r", "no acknowledgement"),
         (b"\x0bhello\x1c\r", "no acknowledgement"),
-        (b"\x0bMSH|", "does not answer .TimeoutError"),
+        (b"\x0bMSH|", "nothing answered in time"),
     ],
 )
 def test_an_answer_that_is_none_leaves_the_message_unsent(settings: Settings, answer: bytes, expected: str) -> None:
@@ -128,7 +128,7 @@ def test_an_answer_that_is_none_leaves_the_message_unsent(settings: Settings, an
 
 
 def test_nobody_listening_is_said_so(settings: Settings) -> None:
-    with pytest.raises(PeerAway, match="does not answer"):
+    with pytest.raises(PeerAway, match="no way to the HL7 receiver: Connection refused"):
         exchange(receiver(free_port()), build_oru(pending(), receiver(), settings), 5)
 
 

@@ -10,6 +10,7 @@ import hl7
 
 from core.errors import PeerAway
 from core.settings import Hl7Receiver
+from dicom_node.tls import peer_context, why_no_connection
 
 START, END = b"\x0b", b"\x1c\r"
 _ACCEPTED = {"AA", "CA"}  # HL7 table 0008
@@ -17,28 +18,39 @@ _LONGEST_ANSWER = 1 << 16
 
 
 def exchange(receiver: Hl7Receiver, message: hl7.Message, timeout_s: float) -> None:
-    """Send a message and wait for its acknowledgement. Raises PeerAway unless it is AA or CA for this very message."""
+    """Send a message and wait for its acknowledgement. Raises PeerAway unless it is AA or CA for this very message.
+
+    Raises BadSettings when its TLS files cannot be read any more.
+    """
     content = str(message).encode()
     try:
         with _connection(receiver, timeout_s) as connection:
             connection.sendall(START + content + END)
             answer = _answer(connection, timeout_s)
     except OSError as error:
-        raise PeerAway(f"the HL7 receiver does not answer ({type(error).__name__})") from error
+        raise PeerAway(f"no way to the HL7 receiver: {why_no_connection(error)}") from error
     _need_accepted(answer, str(message.segment("MSH")[10]))
 
 
 @contextmanager
 def _connection(receiver: Hl7Receiver, timeout_s: float) -> Iterator[socket.socket]:
     with socket.create_connection((receiver.host, receiver.port), timeout=timeout_s) as plain:
-        if receiver.ca_file is None:
+        trust = trust_of(receiver)
+        if trust is None:
             yield plain
             return
-        trust = ssl.create_default_context(cafile=str(receiver.ca_file))
-        if receiver.certificate_file:
-            trust.load_cert_chain(receiver.certificate_file, receiver.key_file)
         with trust.wrap_socket(plain, server_hostname=receiver.host) as connection:
             yield connection
+
+
+def trust_of(receiver: Hl7Receiver) -> ssl.SSLContext | None:
+    """How a receiver is checked, and how we show who we are; None where it is reached without TLS. Raises BadSettings.
+
+    The files are read each time, so that a new certificate needs no restart.
+    """
+    if receiver.ca_file is None:
+        return None
+    return peer_context(receiver.ca_file, receiver.certificate_file, receiver.key_file)
 
 
 def _answer(connection: socket.socket, timeout_s: float) -> bytes:

@@ -5,7 +5,6 @@ Signature: HMAC-SHA-256 over `<timestamp>.<body>`, so that a message that was li
 
 import hmac
 import json
-import ssl
 import time
 from hashlib import sha256
 from typing import Any
@@ -15,6 +14,7 @@ import httpx
 from core.errors import BadSettings, PeerAway
 from core.settings import Settings, Webhook
 from core.values import NOTICE
+from dicom_node.tls import peer_context, why_no_connection
 from records.alerts import PendingNotification
 
 SIGNATURE_HEADER = "X-ECG-Node-Signature"
@@ -42,7 +42,10 @@ def sign(secret: bytes, timestamp: str, body: bytes) -> str:
 
 
 def post(webhook: Webhook, pending: PendingNotification, settings: Settings) -> None:
-    """Post an alert. Raises PeerAway unless the answer is 2xx; a redirect is not followed."""
+    """Post an alert. Raises PeerAway unless the answer is 2xx; a redirect is not followed.
+
+    Raises BadSettings when the secret or the certificates of `ca_file` cannot be read any more.
+    """
     body = json.dumps(message_of(pending, webhook.patient_data, settings), ensure_ascii=False).encode()
     timestamp = str(int(time.time()))
     headers = {
@@ -53,18 +56,14 @@ def post(webhook: Webhook, pending: PendingNotification, settings: Settings) -> 
     }
     try:
         with (
-            httpx.Client(verify=_trust(webhook), timeout=settings.send_timeout_s) as client,
+            httpx.Client(verify=peer_context(webhook.ca_file), timeout=settings.send_timeout_s) as client,
             client.stream("POST", str(webhook.url), content=body, headers=headers) as answer,
         ):
             status = answer.status_code
     except (httpx.HTTPError, OSError) as error:
-        raise PeerAway(f"the web service does not answer ({type(error).__name__})") from error
+        raise PeerAway(f"no way to the web service: {why_no_connection(error)}") from error
     if not 200 <= status < 300:
         raise PeerAway(f"the web service answered {status}")
-
-
-def _trust(webhook: Webhook) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(webhook.ca_file) if webhook.ca_file else None)
 
 
 def message_of(pending: PendingNotification, patient_data: bool, settings: Settings) -> dict[str, Any]:
