@@ -40,7 +40,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor() -> None:
-    """Look at ports, disk, database, broker, model and PACS; say for each what to do."""
+    """Look at ports, disk, database, broker, model, PACS and callers; say for each what to do."""
     settings = read_settings()
     findings = [finding for look in LOOKS for finding in _look(look, settings)]
     for finding in findings:
@@ -147,6 +147,27 @@ def _pacs(settings: Settings) -> Iterator[Finding]:
             yield Finding("PACS", False, f"{where}: {error}", advice)
 
 
+def _callers(settings: Settings) -> Iterator[Finding]:
+    """Where callers want to be told of storage commitment."""
+    from dicom_node.commitment import reach
+    from dicom_node.commitment_proof import way_to
+
+    for name, caller in settings.callers.items():
+        if not caller.host:
+            continue
+        for ae_title in caller.ae_titles:
+            way = way_to(caller, ae_title, settings)
+            where = f"{name}: {ae_title}@{caller.host}:{caller.port}{' over TLS' if way.tls else ''}"
+            try:
+                reach(way, settings.ae_title, 5.0)
+                yield Finding("callers", True, f"{where} takes answers to storage commitment")
+            except EcgNodeError as error:
+                advice = (
+                    f"correct host, port or tls of callers.{name}; what it may delete is told to it until it answers"
+                )
+                yield Finding("callers", False, f"{where}: {error}", advice)
+
+
 def _secrets(settings: Settings) -> Iterator[Finding]:
     from core.secrets import find_weak, is_open_to_others
     from core.settings import CONFIG_VARIABLE
@@ -164,7 +185,16 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding("secrets", True, "none is empty, known to everyone or open to every user")
 
 
-LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_port, _disk, _database, _broker, _model, _pacs, _secrets)
+LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _port,
+    _disk,
+    _database,
+    _broker,
+    _model,
+    _pacs,
+    _callers,
+    _secrets,
+)
 
 
 def status(

@@ -76,11 +76,22 @@ class Caller(BaseModel):
     stat: bool = Field(False, description="Everything from this peer is judged first.")
     host: str = Field("", description="Where it listens for answers to storage commitment; empty: told as it asks.")
     port: int = Field(0, ge=0, le=65535, description="Its port there.")
+    tls: bool | None = Field(
+        None, description="TLS towards it, with the listener's certificate; empty: where the listener takes only TLS."
+    )
+    tls_ca_file: Path | None = Field(
+        None, description="Certificates that it is checked with there; empty: the node's `tls_ca_file`."
+    )
+    tls_server_name: str = Field("", description="Name in its certificate there; empty: `host`.")
 
     @model_validator(mode="after")
     def _host_and_port_belong_together(self) -> "Caller":
         if bool(self.host) != bool(self.port):
             raise ValueError("host and port: set both or none")
+        if not self.host and (self.tls is not None or self.tls_ca_file or self.tls_server_name):
+            raise ValueError("tls: it is about the way to host and port; set these, too")
+        if self.tls is False and (self.tls_ca_file or self.tls_server_name):
+            raise ValueError("tls: tls_ca_file and tls_server_name do nothing without it")
         return self
 
 

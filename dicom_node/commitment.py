@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
 from core.errors import PeerAway
 from core.settings import Destination, Settings
@@ -143,6 +143,18 @@ def tell(caller: Destination, our_ae_title: str, event_type: int, information: D
     roles = [build_role(StorageCommitmentPushModel, scp_role=True)]
     with association(caller, our_ae_title, [context], timeout_s, roles) as assoc:
         tell_on(assoc, event_type, information)
+
+
+def reach(caller: Destination, our_ae_title: str, timeout_s: float) -> None:
+    """C-ECHO to a caller, offering what its answers are given on. Raises PeerAway saying what is in the way."""
+    commitment = build_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+    roles = [build_role(StorageCommitmentPushModel, scp_role=True)]
+    with association(caller, our_ae_title, [build_context(Verification), commitment], timeout_s, roles) as assoc:
+        taken = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
+        if str(StorageCommitmentPushModel) not in taken:
+            raise PeerAway("it answers, and takes no answers to storage commitment (N-EVENT-REPORT) there")
+        if str(Verification) in taken and "Status" not in assoc.send_c_echo():
+            raise PeerAway("no answer to C-ECHO in time")
 
 
 def tell_on(assoc: Association, event_type: int, information: Dataset) -> None:

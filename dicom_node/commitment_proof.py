@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from core.files import sha256_of
-from core.settings import Destination, Settings
+from core.settings import Caller, Destination, Settings
 from dicom_node.statuses import FailureReason
 from records.commitment_requests import Item, KeptInstance, PendingRequest, find_kept
 from records.database import Database
@@ -60,5 +60,22 @@ def find_caller(settings: Settings, ae_title: str) -> Destination | None:
     """Where a caller listens for answers; None when it is not set."""
     for caller in settings.callers.values():
         if ae_title in caller.ae_titles and caller.host:
-            return Destination(host=caller.host, port=caller.port, ae_title=ae_title)
+            return way_to(caller, ae_title, settings)
     return None
+
+
+def way_to(caller: Caller, ae_title: str, settings: Settings) -> Destination:
+    """How a caller is reached: over TLS where it, or else the listener, is set so."""
+    assert caller.host
+    if not (caller.tls if caller.tls is not None else not settings.serves_plain):
+        return Destination(host=caller.host, port=caller.port, ae_title=ae_title)
+    return Destination(
+        host=caller.host,
+        port=caller.port,
+        ae_title=ae_title,
+        tls=True,
+        tls_ca_file=caller.tls_ca_file or settings.tls_ca_file,
+        tls_certificate_file=settings.tls_certificate_file,
+        tls_key_file=settings.tls_key_file,
+        tls_server_name=caller.tls_server_name,
+    )

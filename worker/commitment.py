@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from core.back_off import back_off_s
-from core.errors import PeerAway
+from core.errors import BadSettings, PeerAway
 from core.settings import Destination, Settings
 from dicom_node.commitment import ask, build_answer, new_transaction_uid, patience_of, tell
 from dicom_node.commitment_proof import find_caller, prove
@@ -52,7 +52,7 @@ def telling_round(settings: Settings, database: Database) -> int:
     event_type, information = build_answer(pending.question.transaction_uid, proof.proved, proof.denied)
     try:
         tell(caller, pending.question.called_ae_title, event_type, information, settings.send_timeout_s)
-    except PeerAway as error:
+    except (PeerAway, BadSettings) as error:
         return postpone(str(error))
     denied = {uid: int(reason) for (_class, uid), reason in proof.denied.items()}
     record_answered(database, pending, len(proof.proved), denied)

@@ -11,6 +11,7 @@ from core.back_off import back_off_s
 from core.errors import BadSettings, DatabaseAway, PeerAway, StorageFull
 from core.files import sha256_of
 from core.settings import Destination, Settings
+from dicom_node.commitment_proof import way_to
 from dicom_node.scu import Outgoing, SendOutcome, Verdict, offered_sr_class, send
 from dicom_node.tls import client_context
 from dicom_node.transcoding import missing_encoder
@@ -38,7 +39,17 @@ _LOST = "the result's file is gone from the data folder or was changed there; re
 
 
 def need_usable(settings: Settings) -> None:
-    """Every certificate file can be read and every encoding written. Raises BadSettings naming the destination."""
+    """Every certificate file can be read and every encoding written.
+
+    Raises BadSettings naming the destination, or the caller that is told of storage commitment.
+    """
+    for name, caller in settings.callers.items():
+        way = way_to(caller, caller.ae_titles[0], settings) if caller.host else None
+        try:
+            if way is not None and way.tls:
+                client_context(way)
+        except BadSettings as error:
+            raise BadSettings(f"callers.{name}.{error}") from error
     for name, destination in settings.destinations.items():
         try:
             if destination.tls:

@@ -23,6 +23,7 @@ from records.trail import record_event
 from tests.cli.command import ecg_node
 from tests.conftest import ROOT
 from tests.e2e.ecgs import WAVEFORM
+from tests.faults.commitment_peers import Cart
 from tests.servers import free_port
 
 
@@ -54,6 +55,31 @@ def test_doctor_finds_a_sound_node_well(house: tuple[dict[str, object], Database
     found = re.findall(r"^(well|not well) +(\w+)", said.stdout, re.MULTILINE)
     assert {state for state, _what in found} == {"well"}
     assert {"port", "disk", "database", "broker", "model", "PACS"} <= {what for _state, what in found}
+
+
+def test_doctor_tries_the_way_back_to_each_caller(house: tuple[dict[str, object], Database]) -> None:
+    away, cart = free_port(), Cart()
+    with cart.listening(with_roles=False):
+        callers = {
+            "cart": {"ae_titles": '["CART"]', "host": "127.0.0.1", "port": cart.port},
+            "gone": {"ae_titles": '["GONE"]', "host": "127.0.0.1", "port": away},
+            "pacs": {"ae_titles": '["PACS"]', **_address(house[0])},
+            "silent": {"ae_titles": '["SILENT"]'},
+        }
+        said = ecg_node("doctor", **house[0], callers=callers)
+    assert said.returncode == 1
+    assert re.search(r"^well +callers +cart: CART@.* takes answers to storage commitment", said.stdout, re.MULTILINE)
+    assert re.search(
+        r"^not well +callers +gone: .*nobody answers there.*\n +-> correct host", said.stdout, re.MULTILINE
+    )
+    assert re.search(r"^not well +callers +pacs: .*takes no answers to storage commitment", said.stdout, re.MULTILINE)
+    assert "SILENT" not in said.stdout
+
+
+def _address(given: dict[str, object]) -> dict[str, object]:
+    """Where the PACS of the house listens, which knows nothing of storage commitment."""
+    (there,) = given["destinations"].values()  # type: ignore[attr-defined]
+    return {"host": there["host"], "port": there["port"]}
 
 
 def test_doctor_says_of_each_thing_that_is_wrong_what_to_do(tmp_path: Path) -> None:

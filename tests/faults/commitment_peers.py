@@ -1,6 +1,7 @@
 """Peers of storage commitment for tests: a PACS that says what its script says, and a cart that wants to delete."""
 
 import io
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -185,11 +186,13 @@ class Cart:
         self.port = 0
 
     @contextmanager
-    def listening(self, port: int = 0) -> Iterator["Cart"]:
+    def listening(self, port: int = 0, tls: ssl.SSLContext | None = None, with_roles: bool = True) -> Iterator["Cart"]:
+        """Wait for answers; a cart without roles leaves the question for them unanswered. PS3.7 D.3.3.4."""
         ae = AE("CART")
-        ae.add_supported_context(StorageCommitmentPushModel, PLAIN, scu_role=True, scp_role=True)
+        roles = {"scu_role": True, "scp_role": True} if with_roles else {}
+        ae.add_supported_context(StorageCommitmentPushModel, PLAIN, **roles)
         handlers = [(evt.EVT_N_EVENT_REPORT, self._told)]
-        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
         self.port = server.server_address[1]
         try:
             yield self

@@ -7,14 +7,17 @@ check of the hash taken out of commitment_proof.py a cart may delete what the no
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
+from core.errors import BadSettings
 from core.settings import Caller, Settings
 from core.states import CommitmentState, DeliveryState, EventKind
 from core.wakeup import Wakeup
 from dicom_node.commitment import build_question, new_transaction_uid
+from dicom_node.commitment_proof import find_caller
 from dicom_node.listener import Listener
 from records.audit import verify_trail
 from records.commitment_requests import list_requests
@@ -24,11 +27,12 @@ from records.deliveries import list_deliveries
 from records.instances import record_received
 from records.migrate import migrate
 from records.tables import TrailEvent
+from tests.certificates import Authority
 from tests.faults.commitment_peers import SC_CLASS, SR_CLASS, Cart, CommitmentPacs, call, instance_of, record_result
 from tests.faults.commitment_peers import small_object as small
 from tests.servers import free_port, wait_until
 from worker.commitment import asking_round, telling_round
-from worker.delivery import serve_destination
+from worker.delivery import need_usable, serve_destination
 
 MISSING, CONFLICT, DUPLICATE, BUSY = 0x0112, 0x0119, 0x0131, 0x0213
 
@@ -260,9 +264,12 @@ def cart() -> Iterator[Cart]:
         yield listening
 
 
-def _with_cart(make_here: Callable[..., Here], port: int) -> Here:
-    callers = {"cart": Caller(ae_titles=("CART",), host="127.0.0.1", port=port)}
-    return make_here(callers=callers, demo=False)
+def _with_cart(make_here: Callable[..., Here], port: int, **of_caller: object) -> Here:
+    return make_here(callers={"cart": _caller(port, **of_caller)}, demo=False)
+
+
+def _caller(port: int, **more: object) -> Caller:
+    return Caller(ae_titles=("CART",), host="127.0.0.1", port=port, **more)  # type: ignore[arg-type]
 
 
 def test_a_cart_is_told_on_a_new_association_what_is_safe_and_what_is_not(
@@ -314,6 +321,85 @@ def test_a_cart_that_is_away_is_told_when_it_is_back(make_here: Callable[..., He
         here.let_delays_pass()
         assert telling_round(here.settings, here.database) == 1
     assert cart.told == [(1, "1.2.3.99", {safe[1]}, {})]
+
+
+def test_a_cart_that_leaves_the_roles_unanswered_is_told_all_the_same(make_here: Callable[..., Here]) -> None:
+    cart = Cart()
+    with cart.listening(with_roles=False):
+        here = _with_cart(make_here, cart.port)
+        safe = here.keep()
+        assert cart.ask(here.port, "1.2.3.99", [safe]) == 0x0000
+        assert telling_round(here.settings, here.database) == 1
+    assert cart.told == [(1, "1.2.3.99", {safe[1]}, {})]
+
+
+# The way back over TLS
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "hospital")
+
+
+def _over_tls(make_here: Callable[..., Here], hospital: Authority, **given: object) -> Here:
+    ours = hospital.sign("node")
+    files = {"tls_certificate_file": ours.certificate, "tls_key_file": ours.key, "tls_ca_file": hospital.certificate}
+    return make_here(**files, tls_port=0, demo=False, **given)
+
+
+def test_a_cart_is_told_over_tls_once_its_certificate_holds(
+    make_here: Callable[..., Here], hospital: Authority, tmp_path: Path
+) -> None:
+    """A foreign certificate is shown first. Seen to fail with `way_to` always giving the plain way."""
+    port, cart = free_port(), Cart()
+    stranger = Authority(tmp_path / "stranger", "another CA").sign("cart")
+    here = _over_tls(make_here, hospital, listen_plain=True, callers={"cart": _caller(port, tls=True)})
+    safe = here.keep()
+    assert cart.ask(here.port, "1.2.3.99", [safe]) == 0x0000
+    with cart.listening(port, stranger.serving(clients=hospital.certificate)):
+        assert telling_round(here.settings, here.database) == 0
+    assert "its certificate does not hold" in str(list_requests(here.database)[0].last_error)
+    here.let_delays_pass()
+    with cart.listening(port, hospital.sign("cart").serving(clients=hospital.certificate)):
+        assert telling_round(here.settings, here.database) == 1
+    assert cart.told == [(1, "1.2.3.99", {safe[1]}, {})]
+
+
+def test_the_way_back_is_plain_only_where_a_setting_says_so(make_settings: Callable[..., Settings]) -> None:
+    pem = Path("x.pem")
+    tls = {"tls_certificate_file": pem, "tls_key_file": pem, "tls_ca_file": pem}
+    for listener, caller, expected in (
+        (tls, {}, True),
+        (tls, {"tls": False}, False),
+        (tls | {"listen_plain": True}, {}, False),
+        (tls | {"listen_plain": True}, {"tls": True}, True),
+        ({}, {}, False),
+        ({}, {"tls": True}, True),
+    ):
+        settings = make_settings(callers={"cart": _caller(104, **caller)}, **listener)
+        way = find_caller(settings, "CART")
+        assert way is not None
+        assert (way.tls, way.tls_certificate_file) == (
+            expected,
+            listener.get("tls_certificate_file") and pem if expected else None,
+        )
+
+
+@pytest.mark.parametrize(
+    "given", [{"tls": True}, {"tls_ca_file": "x.pem"}, {"host": "h", "port": 1, "tls": False, "tls_ca_file": "x"}]
+)
+def test_settings_of_the_way_back_that_would_do_nothing_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="tls: "):
+        Caller(ae_titles=("CART",), **given)  # type: ignore[arg-type]
+
+
+def test_a_start_with_a_certificate_of_the_way_back_that_cannot_be_read_is_refused_by_name(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.pem"
+    settings = make_settings(callers={"cart": _caller(104, tls=True, tls_ca_file=missing)})
+    with pytest.raises(BadSettings, match=r"callers\.cart\.tls_ca_file: .*missing.pem: No such file"):
+        need_usable(settings)
 
 
 def test_the_same_question_twice_is_answered_twice_and_another_under_its_uid_is_a_duplicate(
