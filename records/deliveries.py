@@ -92,7 +92,7 @@ def list_due(database: Database, turn: Turn, limit: int) -> list[PendingDelivery
         most = 1 if turn.failures else limit
         # A probe is what was not tried for longest: one report that breaks associations must not block the rest
         order = (*([] if turn.failures else [Delivery.stat.desc()]), Delivery.not_before, Delivery.id)
-        # SR and heat map of one job leave together: viewers follow the SR's reference to the map
+        # SR and heat map of one job leave together, the SR first: viewers follow its reference to the map
         rows = session.scalars(select(Delivery).where(*_due(turn.destination, now)).order_by(*order).limit(most))
         return [_pending(session, row, turn) for row in rows]
 

@@ -201,12 +201,13 @@ def _build_reports(
         return []
     heatmaps = [build_heatmap(source, picture, judgement, model, context) for picture, judgement in judged]
     findings = [FrameFinding(picture.frame if picture else None, judgement) for picture, judgement in frames]
-    built = [(heatmap, "") for heatmap in heatmaps]
     earlier = find_earlier_reports(tools.database, prepared.job.ecg_id, prepared.job.job_id)
-    for sr_class in _sr_classes(routes):
-        before = _predecessors(earlier, sr_class)
-        built.append((build_sr(source, findings, heatmaps, model, context, sr_class, before), sr_class))
-    return built
+    reports = [
+        (build_sr(source, findings, heatmaps, model, context, sr_class, _predecessors(earlier, sr_class)), sr_class)
+        for sr_class in _sr_classes(routes)
+    ]
+    # They leave in this order: what is waited for is the finding
+    return [*reports, *((heatmap, "") for heatmap in heatmaps)]
 
 
 def _predecessors(earlier: Sequence[EarlierReport], sr_class: str) -> list[ObjectReference]:

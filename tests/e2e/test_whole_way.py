@@ -64,6 +64,12 @@ def _rows(node: Node, uid: str) -> dict[str, int]:
         return counted | Counter(session.scalars(sent))
 
 
+def _in_the_order_of_sending(node: Node, uid: str) -> list[str]:
+    with node.database.reading() as session:
+        mine = select(Delivery.kind).join(Instance, Instance.id == Delivery.ecg_id)
+        return list(session.scalars(mine.where(Instance.sop_instance_uid == uid).order_by(Delivery.sent_at)))
+
+
 def _held(orthanc: Orthanc, study_instance_uid: str) -> Counter[str]:
     """Modality of each object of a study that Orthanc holds: SR, and OT for a heat map."""
     held = orthanc.instances(StudyInstanceUID=study_instance_uid)
@@ -83,6 +89,7 @@ def test_it_becomes_one_row_one_classification_one_sr_and_one_heat_map(
     summary = house.wait_delivered(sent.SOPInstanceUID)
     assert summary.state is JobState.DONE
     assert _rows(house, sent.SOPInstanceUID) == ONE_OF_EACH
+    assert _in_the_order_of_sending(house, sent.SOPInstanceUID) == [SR, HEATMAP]
     assert _held(orthanc, sent.StudyInstanceUID) == {"SR": 1, "OT": 1}
     _need_same_bytes(house, sent)
     for kind, uid, _state in summary.reports:
