@@ -7,6 +7,7 @@ again. The run ends with its cases or its minutes, whichever come first.
 import argparse
 import math
 import random
+import signal
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,7 @@ def _around(root: Path) -> set[str]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=200_000)
     parser.add_argument("--minutes", type=float, default=math.inf)

@@ -1,7 +1,8 @@
 """T40: a soak of mixed senders and seeded faults: `python -m tests.faults.soak --minutes 120 --seed 1`.
 
 A node of real processes runs under traffic; now and then one of them is killed or ended and started again, or the
-broker is flushed. At the end all that was acknowledged must have been answered once, and memory must be flat.
+broker is flushed. For the last third nothing is killed, so that a leak can grow. At the end all that was acknowledged
+must have been answered once, and threads, descriptors and memory must be what they were before that third.
 """
 
 import argparse
@@ -18,16 +19,22 @@ from pathlib import Path
 from dicom_node.scu import Outgoing, Verdict
 from tests.faults.attacked import memory_bytes
 from tests.faults.fuzz import exchange
-from tests.faults.harness import FaultNode, Forks, must_hold, running_broker
+from tests.faults.harness import Broker, FaultNode, Forks, must_hold, running_broker
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.raw import Peer
 from tests.faults.scripted_pacs import ScriptedPacs
+from tests.servers import wait_until
 from tests.tally import Row, save_rows
 
 PAUSE_S = (0.05, 0.5)  # between two pushes of a sender
 FAULT_S = (2.0, 8.0)  # between two faults
 SENDERS = 3
-FLAT = 1.5  # most growth of a process's memory after its first minute
+WARM = 20
+FAULTY = 2 / 3  # of the time with faults; in the rest no process is killed
+FLAT, SLACK_BYTES = 1.25, 64 << 20  # most growth of a process's memory in the time without faults
+SPARE = 3  # threads and descriptors that may be more, as a pool of the database's connections opens
+QUIET_S = 90.0
+KINDS = ("listen", "work", "send")
 
 
 @dataclass
@@ -50,10 +57,30 @@ class Soak:
                 self.acknowledged.append(one)
 
 
-def _send_all_the_time(node: FaultNode, soak: Soak, number: int, stop: threading.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a process holds while it has nothing to do."""
+
+    threads: int
+    descriptors: int
+    memory: int
+
+    def grew_from(self, base: "Figures") -> bool:
+        held = self.threads > base.threads + SPARE or self.descriptors > base.descriptors + SPARE
+        return held or self.memory > FLAT * base.memory + SLACK_BYTES
+
+
+def _figures(pid: int) -> Figures:
+    process = Path(f"/proc/{pid}")
+    return Figures(len(list((process / "task").iterdir())), len(list((process / "fd").iterdir())), memory_bytes(pid))
+
+
+def _send_all_the_time(node: FaultNode, soak: Soak, number: int, stop: threading.Event, pause: threading.Event) -> None:
     chance = random.Random(f"{soak.seed}/sender/{number}")
     count = 0
     while not stop.wait(chance.uniform(*PAUSE_S)):
+        if pause.is_set():
+            continue
         count += 1
         if chance.random() < 0.1:
             _fuzz(node, soak, count, chance)
@@ -104,7 +131,7 @@ def _faults(node: FaultNode, pacs: ScriptedPacs, flush: Callable[[], None]) -> d
 
 def run_soak(folder: Path, minutes: float, seed: int) -> Soak:
     """Run, wait until all is answered, check the invariants. Raises AssertionError naming what does not hold."""
-    soak, stop = Soak(seed), threading.Event()
+    soak, stop, pause = Soak(seed), threading.Event(), threading.Event()
     forks, chance = Forks(), random.Random(seed)
     pacs = ScriptedPacs(folder / "pacs").start()
     with running_broker("sqlite", folder / "broker") as broker:
@@ -116,36 +143,66 @@ def run_soak(folder: Path, minutes: float, seed: int) -> Soak:
             lease_s=5,
             max_attempts=10,
             send_timeout_s=5,
+            idle_timeout_s=10,
         )
+        senders = [
+            threading.Thread(target=_send_all_the_time, args=(node, soak, number, stop, pause))
+            for number in range(SENDERS)
+        ]
         try:
             node.start("send", "work", "listen")
-            faults = _faults(node, pacs, lambda: broker.client.flushall() and None)
-            threads = [
-                threading.Thread(target=_send_all_the_time, args=(node, soak, number, stop))
-                for number in range(SENDERS)
-            ]
-            for thread in threads:
+            for thread in senders:
                 thread.start()
-            end = time.monotonic() + 60 * minutes
-            while not stop.wait(min(chance.uniform(*FAULT_S), max(0.0, end - time.monotonic()))):
-                if time.monotonic() >= end:
-                    break
-                name = chance.choice(sorted(faults))
-                faults[name]()
-                soak.note(name)
-            base = {kind: memory_bytes(node.processes[kind].pid) for kind in ("listen", "work", "send")}
-            stop.set()
-            for thread in threads:
-                thread.join()
-            must_hold(node, soak.acknowledged, pacs, broker=broker)
-            for kind, before in base.items():
-                assert memory_bytes(node.processes[kind].pid) < FLAT * before + (64 << 20), f"{kind} grows"
+            _do_faults(_faults(node, pacs, lambda: broker.client.flushall() and None), soak, chance, minutes * FAULTY)
+            _traffic_alone(node, soak, pacs, broker, pause, minutes * (1 - FAULTY))
         finally:
             stop.set()
+            for thread in senders:
+                thread.join()
             node.close()
             pacs.stop()
             forks.close()
     return soak
+
+
+def _do_faults(faults: dict[str, Callable[[], None]], soak: Soak, chance: random.Random, minutes: float) -> None:
+    end = time.monotonic() + 60 * minutes
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(chance.uniform(*FAULT_S), left))
+        name = chance.choice(sorted(faults))
+        faults[name]()
+        soak.note(name)
+
+
+def _traffic_alone(
+    node: FaultNode, soak: Soak, pacs: ScriptedPacs, broker: Broker, pause: threading.Event, minutes: float
+) -> None:
+    """Let nothing but traffic happen, and compare what each process holds before and after it."""
+
+    def settle() -> None:
+        pause.set()
+        must_hold(node, soak.acknowledged, pacs, broker=broker)
+
+    _warm_up(soak)
+    settle()
+    base = {kind: _figures(node.processes[kind].pid) for kind in KINDS}
+    pause.clear()
+    time.sleep(60 * minutes)
+    settle()
+    for kind, before in base.items():
+
+        def is_as_before(pid: int = node.processes[kind].pid, before: Figures = before) -> bool:
+            return not _figures(pid).grew_from(before)
+
+        said = f"{kind} holds what it held, {before}"
+        wait_until(is_as_before, QUIET_S, said)
+        print(f"{said}: {_figures(node.processes[kind].pid)}", flush=True)
+
+
+def _warm_up(soak: Soak) -> None:
+    """Wait until processes that were started last have worked."""
+    enough = soak.counts["acknowledged"] + WARM
+    wait_until(lambda: soak.counts["acknowledged"] >= enough, QUIET_S, "senders are heard")
 
 
 def main() -> None:
