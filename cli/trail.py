@@ -1,6 +1,5 @@
 """`ecg-node audit`: the trail."""
 
-import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cli.common import open_records, out
+from cli.common import console, open_records, os_user, out
+from core.errors import EcgNodeError
 from core.settings import Settings, read_settings
 from core.states import EventKind
 
@@ -42,11 +42,16 @@ def audit() -> None:
 
 @app.command()
 def verify() -> None:
-    """Recompute the whole hash chain; the first entry that was changed, removed or moved is named."""
+    """Recompute the whole hash chain, and put that on record; the first entry that does not hold is named."""
     from records.audit import verify_trail
+    from records.audit_search import record_verification
 
     with open_records(read_settings()) as database:
         verdict = verify_trail(database)
+        try:
+            record_verification(database, os_user(), verdict)
+        except EcgNodeError as error:
+            console.print(f"the verification itself could not be put on record: {error}", highlight=False)
     if verdict.fault:
         out.print(f"[red]BROKEN[/red] after {verdict.entries} good entries: {verdict.fault}", highlight=False)
         raise typer.Exit(1)
@@ -98,7 +103,7 @@ def export(
         count = 0
         for count, piece in enumerate(_written(form, settings)(entries), start=1):  # noqa: B007
             file.write(piece)
-        record_event(database, EventKind.TRAIL_EXPORTED, actor=getpass.getuser(), format=form.value, file=to.name)
+        record_event(database, EventKind.TRAIL_EXPORTED, actor=os_user(), format=form.value, file=to.name)
     out.print(f"{count} lines in {to}", highlight=False, soft_wrap=True)
 
 

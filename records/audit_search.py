@@ -115,10 +115,15 @@ def list_actors(database: Database, limit: int = 200) -> list[str]:
 def verify_and_record(database: Database, actor: str) -> Verdict:
     """Verify the whole trail and write down, in the trail, that it was done and how it ended."""
     verdict = verify_trail(database)
+    record_verification(database, actor, verdict)
+    return verdict
+
+
+def record_verification(database: Database, actor: str, verdict: Verdict) -> None:
+    """Write down, in the trail, that it was verified and how that ended."""
     record_event(
         database, EventKind.TRAIL_VERIFIED, actor=actor, entries=verdict.entries, fault=verdict.fault, seq=verdict.seq
     )
-    return verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from cli.common import os_user
 from core.settings import Settings
 from core.states import EventKind
 from core.wakeup import Wakeup
@@ -178,6 +181,23 @@ def test_audit_verify_is_good_until_an_entry_is_changed(house: tuple[dict[str, o
     said = ecg_node("audit", "verify", **given)
     assert said.returncode == 1
     assert "entry 2 was changed" in said.stdout
+    found = ecg_node("audit", "search", "--kind", "trail_verified", "--json", **given).stdout
+    broken, good = map(json.loads, found.splitlines())
+    assert {one["actor"] for one in (broken, good)} == {os_user()}
+    assert (good["details"]["entries"], good["details"]["fault"]) == (3, None)
+    assert "entry 2 was changed" in broken["details"]["fault"]
+
+
+def test_audit_verify_says_its_verdict_though_it_cannot_be_put_on_record(
+    house: tuple[dict[str, object], Database],
+) -> None:
+    given, database = house
+    record_event(database, EventKind.LOGIN, actor="anna")
+    with closing(sqlite3.connect(str(database.engine.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        said = ecg_node("audit", "verify", **given, database_timeout_s=1)
+    assert (said.returncode, "good" in said.stdout) == (0, True)
+    assert "could not be put on record" in said.stdout
 
 
 def test_make_help_lists_every_target() -> None:
