@@ -6,6 +6,7 @@ all exams in the same way, so that its own score can only come from data that no
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.states import Reason
+from core.values import Box, Judgement
 from model.calibrate import choose_offsets, fit_temperature, threshold_for
 from model.classifier import softmax
 from model.compare import OutOfFold, out_of_fold
 from model.config import Config
 from model.dataset import part_of
-from model.labels import HISTORY, index_of
+from model.evaluate import Judged, mi_by_kind
+from model.labels import HISTORY, LABELS, index_of
 from model.network import HEAD
 from model.release import CALIBRATION, release
 from model.scores import Said, describe, share
@@ -92,7 +96,18 @@ def figures(run: OutOfFold, calibration: dict[str, float]) -> dict[str, Any]:
     history = np.array([exam.label == HISTORY for exam in run.exams])
     sure = probabilities.max(axis=1) >= calibration["confidence"]
     called = history & sure & (probabilities.argmax(axis=1) == 0)
-    return parts | {"history_called_normal": share(int(called.sum()), int(history.sum()))}
+    judged = list(_judged(run, probabilities, sure))
+    by_kind = {f"{kind}s": mi_by_kind([one for one in judged if one.exam.kind == kind]) for kind in ("sheet", "signal")}
+    return parts | {"history_called_normal": share(int(called.sum()), int(history.sum())), "mi_by_kind": by_kind}
+
+
+def _judged(run: OutOfFold, probabilities: NDArray[np.float32], sure: NDArray[np.bool_]) -> Iterator[Judged]:
+    """The answers as the service would give them."""
+    for exam, one, answered in zip(run.exams, probabilities, sure, strict=True):
+        label = LABELS[int(one.argmax())] if answered else None
+        reason = None if answered else Reason.UNCERTAIN
+        said = tuple(float(value) for value in one)
+        yield Judged(exam, Judgement(label, reason, said, None, Box(0.0, 0.0, 1.0, 1.0), 1.0))  # type: ignore[arg-type]
 
 
 def said_by(run: OutOfFold, calibration: dict[str, float]) -> Said:
