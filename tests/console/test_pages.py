@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from core.states import DeliveryState, EventKind
 from core.values import NOTICE
+from model.card import read_card, shipped_model_dir
 from records.alerts import list_alerts
 from records.audit_search import Search, search_trail
 from records.deliveries import list_deliveries
@@ -248,7 +249,7 @@ def test_the_system_page_names_processes_queues_disk_and_pacs(window: Windows) -
 
 def test_the_model_page_names_card_weights_and_days(window: Windows) -> None:
     page = window("viewer").open("/model")
-    for word in ("Weights, sha256", "0.3.0", "Abstained", "blank"):
+    for word in ("Weights, sha256", read_card(shipped_model_dir()).version, "Abstained", "blank"):
         expect(page.locator("main")).to_contain_text(word)
 
 
