@@ -31,12 +31,10 @@ soak: $(STAMP)-dev ## Mixed senders and seeded faults: MINUTES=120 SEED=1
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),120) --seed $(or $(SEED),1)
 
 sbom: $(STAMP)-dev ## Write the software bill of materials (CycloneDX) of each locked set into build/
-	@mkdir -p build
-	@for set in base cpu gpu; do $(BIN)/cyclonedx-py requirements requirements/$$set.txt --pyproject pyproject.toml \
-	  --output-reproducible --of JSON -o build/sbom-$$set.json && echo build/sbom-$$set.json; done
+	@$(BIN)/python -m tests.supply_chain sbom build
 
-cve: $(STAMP)-dev ## Look for known vulnerabilities in what is locked (needs the advisory service)
-	@for set in base cpu; do $(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/$$set.txt; done
+cve: $(STAMP)-dev ## Look for known vulnerabilities in what is locked (needs an advisory service: CVE_SERVICE=pypi)
+	@CVE_SERVICE=$(or $(CVE_SERVICE),pypi) CVE_OSV_URL=$(CVE_OSV_URL) $(BIN)/python -m tests.supply_chain cve
 
 lint: $(STAMP)-dev ## Check style, types and the import contract
 	@$(BIN)/ruff format --check .
