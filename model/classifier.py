@@ -16,7 +16,7 @@ from model.card import GOLDEN, WEIGHTS, Card, read_card, shipped_model_dir
 from model.config import Config, config_from
 from model.gpu import Precision
 from model.heat import activation_map, heat_over_area
-from model.preprocessing import PREPROCESSING_VERSION, Prepared, prepare
+from model.preprocessing import PREPROCESSING_VERSION, Prepared, has_same_input, prepare
 from model.readability import judge_readability
 
 # Largest difference in probability from the golden outputs: another processor or library rounds otherwise, a wrong
@@ -55,7 +55,7 @@ class Classifier:
     ) -> "Classifier":
         """Check a released model against its card and its golden outputs, and warm it up. Raises BadModel."""
         card = read_card(model_dir)
-        if card.preprocessing_version != PREPROCESSING_VERSION:
+        if not has_same_input(card.preprocessing_version):
             raise BadModel(
                 f"the model was trained with preprocessing {card.preprocessing_version}, this node has "
                 f"{PREPROCESSING_VERSION}; release a model trained with this version"
@@ -216,7 +216,7 @@ def _identity(card: Card, config: Config) -> ModelIdentity:
         name=card.name,
         version=card.version,
         weights_sha256=card.weights_sha256,
-        preprocessing_version=card.preprocessing_version,
+        preprocessing_version=PREPROCESSING_VERSION,
         calibration_version=card.calibration_version,
         input_height=config.height,
         input_width=config.width,

@@ -25,4 +25,11 @@ def heat_over_area(activation: NDArray[np.float32], prepared: Prepared) -> tuple
     size = max(1, round((box[2] - box[0]) * shrink)), max(1, round((box[3] - box[1]) * shrink))
     heat = np.asarray(whole.resize(size, Image.Resampling.BILINEAR, box=box), np.float32)
     heat = heat / heat.max() if heat.max() > 0 else np.zeros_like(heat)
-    return np.ascontiguousarray(np.clip(heat, 0, 1)), prepared.area
+    return turned_back(np.clip(heat, 0, 1), prepared.area, prepared.quarters)
+
+
+def turned_back(heat: NDArray[np.float32], area: Box, quarters: int) -> tuple[NDArray[np.float32], Box]:
+    """Heat and area of a picture that was turned counter-clockwise by quarters, as they lie in the picture itself."""
+    for _ in range(quarters):
+        area = Box(1 - area.bottom, area.left, 1 - area.top, area.right)
+    return np.ascontiguousarray(np.rot90(heat, -quarters)), area

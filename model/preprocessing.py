@@ -9,16 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.Image import Transpose
 
 from core.values import Box
-from model.preprocessing_area import find_grid, find_traces
+from model.preprocessing_area import PixelBox, find_grid, find_traces
 from model.preprocessing_ink import channels, ink_levels, paper_contrast, spread_ink, without_ruling
+from model.preprocessing_orientation import DOUBTFUL, SURE, evidence_upright
 from model.preprocessing_turn import find_tilt, turned
 
-PREPROCESSING_VERSION = "1"
+# Before the point: another input of upright sheets, for which a network must be trained again. Behind it: what else
+# changes, such as which sheets are turned
+PREPROCESSING_VERSION = "1.1"
 
 WORK_SIDE = 1100  # px: long side at which a picture is examined; a printed millimetre is then about 4 px
+NARROWEST = 0.92  # width over height of the area: part of a sheet is narrower, or one that lies on its side
+FEWEST_TRACES = 3  # of a sheet; when part of one is laid on its side, fewer are found
 MARGIN = 0.035  # of the traces' width: room for calibration pulses left of the first beat
+
+
+def has_same_input(version: str) -> bool:
+    """Whether a network that was trained with this version of preprocessing gets what it was trained on."""
+    return version.split(".")[0] == PREPROCESSING_VERSION.split(".")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,32 +37,71 @@ class Prepared:
     """A network input and what was done to get it.
 
     `pixels` is uint8 (height, width, 3), trace dark on white, all channels equal. `area` is the part of the turned
-    picture that is shown, in fractions; `angle` is how far the picture was turned counter-clockwise, in degrees.
-    `content` is where in the input the area lies, in fractions: the rest is white. `ink` is the same area at working
-    size, uint8 0 (paper) to 255 (ink), for the readability gate; `traces` counts the connected lines wide enough to be
-    a lead; `grid` is the part of the turned picture that is ruled.
+    picture that is shown, in fractions. The picture was turned counter-clockwise by `quarters` of a circle and, as far
+    as it was not level, by `angle` degrees; `doubtful` says that it seems not to lie upright, and how is not sure.
+    `content` is where in the input the area lies, in fractions: the rest is white. For the readability gate, `ink` is
+    the same area at working size, uint8 0 (paper) to 255 (ink), and `contrast` what it was made from; `traces` counts
+    the connected lines wide enough to be a lead; `grid` is the part of the turned picture that is ruled; `ruled` says
+    of each column of `ink` whether so much was taken off it as ruling that traces may have gone with it.
     """
 
     pixels: NDArray[np.uint8]
     area: Box
     angle: float
+    quarters: int
+    doubtful: bool
     content: Box
     ink: NDArray[np.uint8]
+    contrast: NDArray[np.uint8]
     traces: int
     grid: Box
+    ruled: NDArray[np.bool_]
 
 
 def prepare(rgb: NDArray[np.uint8], height: int, width: int) -> Prepared:
-    """Find the ECG in a picture, take off all that is not ink, and fit it to (height, width)."""
-    picture = shrink(rgb)
-    found = _examine(picture)
-    angle = find_tilt(found.ink)
-    if angle:
-        picture = turned(picture, angle)
-        found = _examine(picture)
-    ink = found.crop()
+    """Find the ECG in a picture, take off all that is not ink, and fit it to (height, width).
+
+    A sheet that surely lies upside down or on its side is turned first.
+    """
+    picture, found, quarters = _lengthwise(shrink(rgb))
+    picture, found, angle = _level(picture, found)
+    evidence = evidence_upright(found.ink, found.area_in_ink())
+    if evidence <= -SURE:
+        found, quarters, evidence = _examine(picture.transpose(Transpose.ROTATE_180)), quarters + 2, -evidence
+    doubtful = evidence < (SURE if quarters % 2 else -DOUBTFUL)
+    ink = found.crop(found.ink)
     pixels, content = fit(ink, height, width)
-    return Prepared(pixels, found.area_box(), angle, content, ink, found.traces, found.grid_box())
+    return Prepared(
+        *(pixels, found.area_box(), angle, quarters, doubtful, content, ink, found.crop(found.contrast)),
+        *(found.traces, found.grid_box(), found.ruled()),
+    )
+
+
+def ruled_ink(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], PixelBox]:
+    """Ink of the ruled part of a picture that lies upright, made level, and where in it the traces are."""
+    picture = shrink(rgb)
+    _picture, found, _angle = _level(picture, _examine(picture))
+    return found.ink, found.area_in_ink()
+
+
+def _lengthwise(picture: Image.Image) -> tuple[Image.Image, "_Found", int]:
+    """A picture whose traces run from left to right, and by how many quarters it was turned for that."""
+    found = _examine(picture)
+    if found.width_over_height() < NARROWEST:
+        aside = picture.transpose(Transpose.ROTATE_90)
+        other = _examine(aside)
+        if other.traces >= FEWEST_TRACES and other.width_over_height() > 1 / NARROWEST:
+            return aside, other, 1
+    return picture, found, 0
+
+
+def _level(picture: Image.Image, found: "_Found") -> tuple[Image.Image, "_Found", float]:
+    """The picture without a tilt, and by how many degrees it was turned for that."""
+    angle = find_tilt(found.ink)
+    if not angle:
+        return picture, found, 0.0
+    picture = turned(picture, angle)
+    return picture, _examine(picture), angle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +109,29 @@ class _Found:
     """Ink inside the grid, and where grid and traces lie, in pixels of the examined picture."""
 
     ink: NDArray[np.uint8]
+    contrast: NDArray[np.uint8]
     grid: tuple[int, int, int, int]
     area: tuple[int, int, int, int]
     traces: int
     shape: tuple[int, int]
+    taken: NDArray[np.bool_]
 
-    def crop(self) -> NDArray[np.uint8]:
+    def crop(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The area out of what was found inside the grid."""
+        left, top, right, bottom = self.area_in_ink()
+        return values[top:bottom, left:right]
+
+    def area_in_ink(self) -> PixelBox:
         left, top, right, bottom = self.area
         x, y = self.grid[:2]
-        return self.ink[top - y : bottom - y, left - x : right - x]
+        return left - x, top - y, right - x, bottom - y
+
+    def ruled(self) -> NDArray[np.bool_]:
+        return self.taken[self.area[0] - self.grid[0] : self.area[2] - self.grid[0]]
+
+    def width_over_height(self) -> float:
+        left, top, right, bottom = self.area
+        return (right - left) / (bottom - top)
 
     def area_box(self) -> Box:
         return _fractions(self.area, self.shape)
@@ -90,10 +154,11 @@ def shrink(rgb: NDArray[np.uint8]) -> Image.Image:
 
 def _examine(picture: Image.Image) -> _Found:
     light, deep = channels(picture)
-    grid = find_grid(paper_contrast(deep))
+    grid = find_grid(deep)
     left, top, right, bottom = grid
-    contrast = without_ruling(paper_contrast(light[top:bottom, left:right]))
-    ink = spread_ink(contrast, ink_levels(contrast))
+    contrast, taken = without_ruling(paper_contrast(light[top:bottom, left:right]))
+    levels = ink_levels(contrast)
+    ink = spread_ink(contrast, levels)
     traces = find_traces(ink)
     x0, y0, x1, y1 = traces.box
     room = round(MARGIN * (x1 - x0))
@@ -103,7 +168,7 @@ def _examine(picture: Image.Image) -> _Found:
         left + min(right - left, x1 + room),
         top + min(bottom - top, y1 + room),
     )
-    return _Found(ink, grid, area, traces.count, (picture.height, picture.width))
+    return _Found(ink, contrast, grid, area, traces.count, (picture.height, picture.width), taken > levels[0])
 
 
 def fit(ink: NDArray[np.uint8], height: int, width: int) -> tuple[NDArray[np.uint8], Box]:

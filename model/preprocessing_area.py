@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model.preprocessing_ink import lightest_of_cells
+from model.preprocessing_ink import darker_than, lightest_of_cells
 
 BLOCK = 16  # px: about 4 mm at working size, so that every block of ruled paper holds rules
+LEAST_BLOCKS = 8  # a side: less is no sheet
 RULE = 8  # of 255: the faintest printed rule is this much darker than its paper
 EVERYWHERE = 0.7  # of a row or column of blocks
 TRACE_WIDTH = 0.13  # of the ruled part: narrower than any lead of a 3x4 sheet, wider than any word
@@ -19,13 +20,13 @@ BRIDGE = 3  # pairs of px: a trace is interrupted where a separator was taken of
 PixelBox = tuple[int, int, int, int]
 
 
-def find_grid(contrast: NDArray[np.uint8]) -> PixelBox:
+def find_grid(deep: NDArray[np.uint8]) -> PixelBox:
     """The ruled part of a page as (left, top, right, bottom) in pixels; the whole page where nothing is ruled."""
-    height, width = contrast.shape
+    height, width = deep.shape
     rows, columns = height // BLOCK, width // BLOCK
-    if rows < 8 or columns < 8:
+    if rows < LEAST_BLOCKS or columns < LEAST_BLOCKS:
         return 0, 0, width, height
-    ruled = contrast > RULE
+    ruled = darker_than(deep, RULE)
     counts = ruled[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns * BLOCK).sum(axis=1, dtype=np.uint8)
     blocks = counts.reshape(rows, columns, BLOCK).sum(axis=2) / BLOCK**2 > 0.06
     part = _largest(blocks)
@@ -34,6 +35,8 @@ def find_grid(contrast: NDArray[np.uint8]) -> PixelBox:
     top, bottom, left, right = (BLOCK * edge for edge in part)
     left, right = _edges(ruled[top:bottom], left, right, 0)
     top, bottom = _edges(ruled[:, left:right], top, bottom, 1)
+    if min(right - left, bottom - top) < LEAST_BLOCKS * BLOCK:
+        return 0, 0, width, height
     return left, top, right, bottom
 
 
@@ -92,6 +95,8 @@ class Traces:
 def find_traces(ink: NDArray[np.uint8]) -> Traces:
     """The leads on ruled paper; the whole of it where what is found is too little to be a sheet."""
     height, width = ink.shape
+    if min(height, width) < 2:
+        return Traces((0, 0, width, height), 0)
     mask = lightest_of_cells(ink[: height // 2 * 2, : width // 2 * 2], 2) > 127
     named, _ = ndimage.label(ndimage.maximum_filter1d(mask, BRIDGE, axis=1), np.ones((3, 3)))
     wide = [

@@ -25,9 +25,9 @@ def find_tilt(ink: NDArray[np.uint8]) -> float:
 
 def _sharpness(x: NDArray[np.int64], y: NDArray[np.int64], angle: float) -> float:
     """Sum of squares of the row profile: highest when baselines lie along rows."""
-    rows = np.rint(y - x * np.tan(np.radians(angle))).astype(np.int64)
-    profile = np.bincount(rows - rows.min())
-    return float(np.sum(profile.astype(np.float64) ** 2))
+    sunk = np.rint(-np.arange(x.max() + 1) * np.tan(np.radians(angle))).astype(np.int64)
+    profile = np.bincount(y + (sunk - sunk.min())[x])
+    return float(profile @ profile)
 
 
 def _peak(sharpness: NDArray[np.float64], best: int) -> float:

@@ -9,17 +9,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from core.states import Reason
-from model.preprocessing import Prepared
+from model.preprocessing import NARROWEST, Prepared
 
 INK = 64  # of 255: from here a pixel is trace
 LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06
 THIN_INK, MOST_INK = 0.013, 0.095  # fewer: a curve in a frame; more: a picture of a body, or waves without rest
 LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
-LEAST_WIDTH = 0.8  # share of its columns
+LEAST_WIDTH = 0.8  # share of its columns, those counted of which the ruling was taken
 LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap
-NARROWEST, WIDEST = 0.92, 5.0  # width over height of the area: part of a sheet is narrower, one row of leads wider
+WIDEST = 5.0  # width over height of the area: one row of leads is wider
 JOINED_WIDTH = 0.025  # of the area's width: half a fast beat is as wide, few printed words are
 LEAST_JOINED = 0.10  # share of ink in such strokes; print has next to none
+
+LEAST_ACROSS = 300  # px: of sheets made smaller, all are accepted at 350, half at 250
+EDGES, LINES, FAINT = 99.5, 99.4, 38.0  # quantiles of steps and of contrast; the least contrast of a line
+LEAST_SHARPNESS = 0.42  # real sheets, pages and photographs have 0.8 or more; blurred over 1.5 px they have 0.4
 
 STROKE_HEIGHT = 0.02  # of the area's height: a QRS complex goes as far up or down in one column of pixels
 LEAST_STROKES = 15  # a sheet has 29 or more; the lines of a chart climb less steeply
@@ -30,6 +34,27 @@ LEAST_STRETCH = 2.5  # times a trace's thickness: a level line is no climb
 
 def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
     """How readable a picture is, 0 to 1, and why it is refused (None: it is not)."""
+    quality, reason = _judge_ink(prepared)
+    if reason in (Reason.NOT_AN_ECG, Reason.TOO_FEW_LEADS) and _is_unreadable(prepared):
+        return quality, Reason.UNREADABLE
+    if reason is None and prepared.doubtful:
+        return quality, Reason.UPSIDE_DOWN
+    return quality, reason
+
+
+def _is_unreadable(prepared: Prepared) -> bool:
+    """Whether what is refused may be an ECG all the same, too blurred or too small to tell."""
+    return prepared.contrast.shape[1] < LEAST_ACROSS or sharpness(prepared.contrast) < LEAST_SHARPNESS
+
+
+def sharpness(contrast: NDArray[np.uint8]) -> float:
+    """The steepest edges from one pixel to the next, as a share of the strongest lines."""
+    values = contrast.astype(np.int16)
+    steps = np.maximum(np.abs(np.diff(values, axis=0))[:, 1:], np.abs(np.diff(values, axis=1))[1:])
+    return float(np.percentile(steps, EDGES)) / max(float(np.percentile(contrast, LINES)), FAINT)
+
+
+def _judge_ink(prepared: Prepared) -> tuple[float, Reason | None]:
     ink = prepared.ink > INK
     share = float(ink.mean())
     if share < LEAST_INK:
@@ -38,7 +63,7 @@ def judge_readability(prepared: Prepared) -> tuple[float, Reason | None]:
     rows = crossings(ink)
     if rows > MOST_ROWS or not THIN_INK <= share <= MOST_INK:
         return 0.1, Reason.NOT_AN_ECG
-    if ink.any(axis=1).mean() < LEAST_HEIGHT or ink.any(axis=0).mean() < LEAST_WIDTH:
+    if ink.any(axis=1).mean() < LEAST_HEIGHT or (ink.any(axis=0) | prepared.ruled).mean() < LEAST_WIDTH:
         return 0.2, Reason.NOT_AN_ECG
     if rows < LEAST_ROWS or not NARROWEST <= shape <= WIDEST:
         return 0.3, Reason.TOO_FEW_LEADS

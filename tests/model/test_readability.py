@@ -49,7 +49,7 @@ def test_a_page_of_print_is_no_ecg(size: int) -> None:
     assert judged(np.asarray(page))[1] is Reason.NOT_AN_ECG
 
 
-@pytest.mark.parametrize("rate", [30, 75, 120])
+@pytest.mark.parametrize("rate", [30, 75, 120, 140, 160, 180])
 def test_a_sheet_of_any_heart_rate_is_readable(rate: int) -> None:
     style = replace(STANDARD_SHEET, layout="6x2", gain_mm_per_mv=20.0, row_mm=17.5, line_px=3, grid=False)
     assert judged(draw_sheet(synthetic_signal(rate, seed=50), style).rgb)[1] is None
