@@ -19,7 +19,7 @@ from dicom_node.codes import PROBABILITIES
 from dicom_node.texts import LABEL_TEXTS, label_summary
 from records.queries import EcgSummary
 from tests.conftest import need_tool
-from tests.e2e.ecgs import drawn_page, jpeg_capture, storescu
+from tests.e2e.ecgs import drawn_page, jpeg_capture, pdf_object, storescu
 from tests.e2e.ohif import DIST, running_ohif
 from tests.node import Node
 from tests.orthanc import Orthanc
@@ -102,6 +102,20 @@ def test_the_report_can_be_read(page: Page, viewer: str, orthanc: Orthanc, answe
         assert float(said) == pytest.approx(100 * share, abs=0.051)
     page.get_by_text(NOTICE).scroll_into_view_if_needed()
     _keep(page, "ohif-report.png")
+
+
+def test_the_report_about_a_document_names_it(
+    page: Page, viewer: str, orthanc: Orthanc, house: Node, tmp_path: Path
+) -> None:
+    document = pdf_object(drawn_page(), tmp_path)
+    storescu(document, house.port())
+    uid = str(dcmread(document).SOPInstanceUID)
+    found = house.wait_delivered(uid)
+    shown = _text_of(page, viewer, _report(found, orthanc, "sr"))
+    assert f"Encapsulated PDF {uid}" in shown
+    assert found.probabilities[0] is not None
+    assert label_summary(Label(found.labels[0]), found.probabilities[0]) in shown
+    assert NOTICE in shown
 
 
 def test_an_item_without_a_name_breaks_the_viewer(

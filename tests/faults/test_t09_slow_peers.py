@@ -1,7 +1,10 @@
 """T09: peers that say nothing, one byte, or a byte now and then hold no place and no thread.
 
-To see it fail, run the library's own server in place of BoundedServer (the echo finds no free association), and with no
-deadline in BoundedSocket.recv (the trickling peers are never sent away).
+Seen to fail: with no deadline in Lobby._send_away_late (60 silent peers and 20 trickling ones are still there), with
+connections entered without the lobby (health checks are rejected for want of a place, and so is the echo), with no
+deadline in BoundedSocket._recv_some (the peers that trickle a PDU stay), with the library's timeouts off in
+Listener._serve (associations that say nothing stay), and with no timeout in BoundedSocket.send (the peer that reads no
+answers is never ended).
 """
 
 import threading
@@ -80,12 +83,12 @@ def test_an_association_with_nothing_to_say_is_ended(attacked: Attacked) -> None
 def test_a_peer_that_reads_no_answers_is_ended(attacked: Attacked) -> None:
     with raw.Peer(attacked.port, receive_bytes=4096) as peer:
         assert peer.associate().kind == 2
-        peer.socket.settimeout(PDU_S + SLACK_S)
+        peer.socket.settimeout(PDU_S + 3 * SLACK_S)
         try:
             for _ in range(20_000):
                 peer.socket.sendall(raw.ECHO * 50)
-        except (TimeoutError, ConnectionError):
-            pass
+        except ConnectionError:
+            pass  # a listener that went on waiting would make us wait, too, and that is a TimeoutError
         else:
             pytest.fail("a million echoes were taken without one answer being read")
         attacked.answers_others()

@@ -1,6 +1,8 @@
 """T12: more sockets than select can count, and more associations than are allowed, lock nobody out.
 
-To see it fail, run the library's own `ready` (select.select) in BoundedSocket: past descriptor 1023 nobody is served.
+Seen to fail: with select.select in place of poll in BoundedSocket.ready (past descriptor 1023 the echo's association
+is aborted), and with no limit of an address in Places.take (an association too many is accepted). Without the lobby's
+cap alone it holds: with poll, and descriptors enough, 1,100 may wait.
 """
 
 import resource

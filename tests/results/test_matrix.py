@@ -96,8 +96,20 @@ def test_every_name_label_and_class_of_a_source_is_valid(tmp_path: Path, kind: s
 @pytest.mark.parametrize("what", SLICE, ids=lambda what: "-".join(map(str, what)))
 def test_the_template_is_found_under_the_title_of_strict_consumers(tmp_path: Path, what: tuple[object, ...]) -> None:
     """Seen to fail with a PDF referred to by COMPOSITE, for which TID 1501 has no row."""
-    report, _heatmaps = _built(tmp_path, *what, codes=ReportCodes(title=IMAGING_MEASUREMENT_REPORT))  # type: ignore[arg-type]
-    path = tmp_path / "sr.dcm"
+    _find_template(tmp_path, *what)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("label", ANSWERS)
+@pytest.mark.parametrize("kind", SOURCES)
+def test_the_template_is_found_for_every_source_label_and_class(tmp_path: Path, kind: str, label: Label | None) -> None:
+    for sr_class in SR_CLASS_UIDS:
+        _find_template(tmp_path, kind, "japanese", "full", label, sr_class)
+
+
+def _find_template(folder: Path, *what: object) -> None:
+    report, _heatmaps = _built(folder, *what, codes=ReportCodes(title=IMAGING_MEASUREMENT_REPORT))  # type: ignore[arg-type]
+    path = folder / "sr.dcm"
     path.write_bytes(report.content)
     (known,) = pixelmed(path)
-    assert KNOWN in known
+    assert KNOWN in known, what
