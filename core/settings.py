@@ -185,6 +185,9 @@ class Settings(BaseSettings):
     more_storage_classes: tuple[str, ...] = Field((), description="Further SOP class UIDs that are accepted and kept.")
     max_associations: int = Field(64, ge=1, description="Associations open at the same time.")
     max_associations_per_address: int = Field(32, ge=1, description="Associations from one address.")
+    max_waiting_connections: int = Field(
+        512, ge=1, description="Most connections that have not asked for an association yet; then the oldest goes."
+    )
     max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 24, description="Largest PDU that we offer to receive, bytes.")
     max_instance_bytes: int = Field(256 << 20, ge=1 << 16, description="Largest data set that is accepted, bytes.")
     max_bytes_in_flight: int = Field(256 << 20, ge=1 << 20, description="Bytes being received, over all associations.")

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-CAPACITY = 512
 A_ASSOCIATE_RQ = 0x01  # PS3.8 9.3.2
 TLS_HANDSHAKE = 0x16  # RFC 8446 5.1
 _HEAD = 6
@@ -34,10 +33,13 @@ class _Waiting:
 class Lobby:
     """Hands a connection to `enter` once its whole association request, or TLS hello, is there to read."""
 
-    def __init__(self, enter: Callable[[socket.socket, tuple[str, int]], None], tls: bool, timeout_s: float) -> None:
+    def __init__(
+        self, enter: Callable[[socket.socket, tuple[str, int]], None], tls: bool, timeout_s: float, most: int
+    ) -> None:
         self._enter = enter
         self._tls = tls
         self._timeout_s = timeout_s
+        self._most = most
         self._lock = threading.Lock()
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._poll = select.epoll()
@@ -60,7 +62,7 @@ class Lobby:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _HEAD)
         with self._lock:
-            while len(self._waiting) >= CAPACITY:
+            while len(self._waiting) >= self._most:
                 self._close(next(iter(self._waiting)))
             self._waiting[connection.fileno()] = _Waiting(connection, address, time.monotonic() + self._timeout_s)
             self._poll.register(connection.fileno(), select.EPOLLIN | select.EPOLLRDHUP)

@@ -62,7 +62,8 @@ class BoundedServer(transport.ThreadedAssociationServer):
         self.budget = budget or Budget(settings.max_bytes_in_flight)
         super().__init__(ae, *arguments, request_handler=BoundedHandler, **named)
         self.contexts = SharedContexts(self.contexts)
-        self._lobby = Lobby(self._enter, self.ssl_context is not None, settings.association_timeout_s)
+        over_tls, most = self.ssl_context is not None, settings.max_waiting_connections
+        self._lobby = Lobby(self._enter, over_tls, settings.association_timeout_s, most)
         self._lobby.start()
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:

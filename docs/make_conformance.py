@@ -40,7 +40,14 @@ VERIFICATION, COMMITMENT = "1.2.840.10008.1.1", "1.2.840.10008.1.20.1"
 TEMPLATE = ROOT / "docs" / "conformance.in"
 NETWORK_SETTINGS = (
     *("ae_title", "more_ae_titles", "listen_host", "listen_port", "callers", "more_storage_classes"),
-    *("max_associations", "max_associations_per_address", "max_pdu_bytes", "max_instance_bytes", "max_bytes_in_flight"),
+    *(
+        "max_associations",
+        "max_associations_per_address",
+        "max_waiting_connections",
+        "max_pdu_bytes",
+        "max_instance_bytes",
+        "max_bytes_in_flight",
+    ),
     *("max_nesting", "pdu_timeout_s", "association_timeout_s", "idle_timeout_s", "send_timeout_s", "retry_first_s"),
     *("retry_most_s", "related_objects", "waveform_wait_s", "report_not_diagnostic", "sr_title", "codes"),
     *("max_pixels", "max_frames", "decode_timeout_s", "decode_memory_bytes"),

@@ -6,11 +6,16 @@ cap alone it holds: with poll, and descriptors enough, 1,100 may wait.
 """
 
 import resource
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
+from core.settings import Settings
+from dicom_node.server import BoundedServer
 from dicom_node.statuses import LOCAL_LIMIT_EXCEEDED
 from tests.faults import raw
 from tests.faults.attacked import Attacked, established
@@ -52,3 +57,21 @@ def test_associations_past_the_limit_of_an_address_are_rejected_as_transient(att
         with raw.Peer(attacked.port) as peer:
             assert peer.associate().rejection == tuple(LOCAL_LIMIT_EXCEEDED)
     attacked.is_as_before()
+
+
+def test_the_ones_that_waited_longest_make_room(make_settings: Callable[..., Settings]) -> None:
+    """Seen to fail without the cap in Lobby.admit: nobody has to go before the time is up."""
+    settings = make_settings(max_waiting_connections=20, association_timeout_s=600)
+    ae = AE("ECGNODE")
+    ae.add_supported_context(Verification)
+    contexts = ae.supported_contexts
+    server = ae.make_server(("127.0.0.1", 0), contexts=contexts, server_class=BoundedServer, settings=settings)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with ExitStack() as stack:
+            peers = [stack.enter_context(raw.Peer(server.server_address[1], 5)) for _ in range(30)]
+            assert all(peer.is_closed_within(60) for peer in peers[:10])
+            assert peers[10].associate().kind == peers[-1].associate().kind == 2
+    finally:
+        server.shutdown()
+        server.server_close()
