@@ -3,6 +3,7 @@
 A task holds no job: the database owns the work, so a wake-up may be lost, doubled or late without harm.
 """
 
+import logging
 import signal
 import socket
 import warnings
@@ -14,6 +15,7 @@ from celery import Celery
 from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
 from celery.platforms import EX_OK
+from celery.signals import setup_logging
 from celery.worker import state
 
 from core.names import CLASSIFY_TASK, DELIVER_TASK
@@ -51,14 +53,21 @@ def run_consumer(app: Celery, queues: Sequence[str], name: str) -> None:
     """Consume wake-ups until SIGTERM or SIGINT; a broker that is away is asked again for ever."""
     # It warns a superuser of pickled messages; only JSON is accepted here
     warnings.simplefilter("ignore", SecurityWarning)
+    # Celery would set the root logger to its own level, and what was answered and delivered would be in no log
+    setup_logging.connect(_leave_logs_alone)
+    for library in ("celery", "kombu"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     _Consumer(
         app=app,
         hostname=f"{name}@{socket.gethostname()}",
         pool_cls="solo",
         queues=list(queues),
-        loglevel="WARNING",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
         quiet=True,
     ).start()
+
+
+def _leave_logs_alone(**_named: object) -> None:
+    """Receives Celery's question whether somebody else sets up logging; that it is there is the answer."""

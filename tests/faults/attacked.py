@@ -1,33 +1,15 @@
 """A listener under attack: what must hold while it lasts and after it."""
 
-import contextlib
-import os
 import time
 from pathlib import Path
 
 from dicom_node.scu import echo
 from tests.faults import raw
+from tests.faults.held import LISTENER_BYTES, base_of, memory_bytes, need_back
 from tests.node import Node
-from tests.servers import wait_until
 
-LISTENER_BYTES = 512 << 20
 ECHO_S = 2.0
-SPARE = 2
 SIGNS = ("Traceback", "store_raised", "thread_died")
-
-
-def memory_bytes(pid: int) -> int:
-    """Resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def counts(pid: int) -> tuple[int, int]:
-    """Threads and open sockets of a process; the database's pool opens and keeps as many files as it needs."""
-    sockets = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed since it was listed
-            sockets += os.readlink(link).startswith("socket:")
-    return len(os.listdir(f"/proc/{pid}/task")), sockets
 
 
 class Attacked:
@@ -38,7 +20,7 @@ class Attacked:
         self.pid = node.processes["listen"].pid
         self.port = node.port()
         self.echo_s()
-        self._base = counts(self.pid)
+        self._base = base_of(self.pid, node.settings)
         self.seen_from = len(node.log("listen"))
 
     def echo_s(self) -> float:
@@ -53,14 +35,8 @@ class Attacked:
         assert memory_bytes(self.pid) < LISTENER_BYTES
 
     def is_as_before(self, deadline_s: float = 60.0) -> None:
-        """Threads and sockets are back at their base, and the process is the same one."""
-        threads, sockets = self._base
-
-        def back() -> bool:
-            now = counts(self.pid)
-            return now[0] <= threads + SPARE and now[1] <= sockets + SPARE
-
-        wait_until(back, deadline_s, f"threads and sockets are back at {self._base}")
+        """Threads and descriptors are back at their base, and the process is the same one."""
+        need_back(self.pid, self._base, self.node.settings, "listen", deadline_s)
         assert self.node.processes["listen"].poll() is None
         assert self.echo_s() < 10 * ECHO_S
 

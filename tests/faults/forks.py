@@ -28,8 +28,9 @@ from core.values import LABELS
 from dicom_node import listener
 from model.card import read_card, shipped_model_dir
 from model.classifier import Classifier, _config_of, _identity
+from model.gpu import ON_CPU
 from tests.faults.names import CLOCK_SHIFT
-from worker import decoder, delivery, judging, pipeline, processes, tasks  # noqa: F401 - loaded once, before the forks
+from worker import decoder, delivery, judging, models, pipeline, processes, tasks  # noqa: F401 - loaded once, before the forks
 
 # Where a child may die or stop: module, attribute, before or after the call
 BORDERS = {
@@ -129,7 +130,9 @@ def _run(kind: str) -> None:
     elif kind == "send":
         processes.run_sender(settings)
     else:
+        # Without these a child would load TensorFlow: 8 s of CPU for each of hundreds of kills
         Classifier.load = staticmethod(lambda *_given, **_named: _stand_in())  # type: ignore[method-assign]
+        models.find_way = lambda: ON_CPU
         processes.run_worker(settings)
 
 

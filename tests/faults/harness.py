@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -30,6 +30,7 @@ from dicom_node.sweep import Sweep
 from records.database import Database
 from records.tables import Disposition, Instance, Job
 from tests.conftest import ROOT, need_tool
+from tests.faults.held import LISTENER_BYTES, Held, base_of, memory_bytes, need_back
 from tests.faults.names import CLOCK_SHIFT
 from tests.faults.objects import CANARY, data_set_bytes
 from tests.node import Node, as_environment
@@ -136,6 +137,7 @@ class FaultNode(Node):
         self.forks = forks
         self.temporary = folder.parent / f"{folder.name}-tmp"
         self.temporary.mkdir(exist_ok=True)
+        self.bases: dict[str, Held] = {}
 
     def start(self, *kinds: str, as_name: str = "", **more: object) -> None:
         for kind in kinds:
@@ -170,6 +172,30 @@ class FaultNode(Node):
         """As push, with another patience."""
         return send(self.address(), "CART", list(objects), timeout_s)
 
+    def take_bases(self, first: Iterable[Outgoing] = ()) -> None:
+        """What each process holds at rest, after its `first` ECGs were pushed: to be held again after a fault (I7).
+
+        Waits until they are delivered where a sender runs, or answered where a worker does. A process of the same name
+        that is started later is held to it, too.
+        """
+        wait = {"send": self.wait_delivered, "work": self.wait_ended}
+        for one in first:
+            for kind in [kind for kind in wait if kind in self.processes][:1]:
+                wait[kind](one.sop_instance_uid)
+        self.bases |= {name: base_of(one.pid, self.settings) for name, one in self.alive().items()}
+
+    def need_bases(self) -> None:
+        """Every process that is alive holds what it held before the fault (I7)."""
+        for name, process in self.alive().items():
+            if name in self.bases:
+                need_back(process.pid, self.bases[name], self.settings, name)
+            if name.startswith("listen"):
+                assert memory_bytes(process.pid) < LISTENER_BYTES
+
+    def alive(self) -> dict[str, "subprocess.Popen[bytes]"]:
+        """Processes that were started and have not ended."""
+        return {name: process for name, process in self.processes.items() if process.poll() is None}
+
     def kill(self, name: str) -> None:
         """SIGKILL, and wait for the end."""
         process = self.processes[name]
@@ -190,6 +216,10 @@ class FaultNode(Node):
         for process in self.processes.values():
             process.send_signal(signal.SIGCONT)
         super().close()
+
+
+# Makes a node on a database of a kind, `make_node("postgresql", lease_s=1)`; closed with the test
+MakeNode = Callable[..., FaultNode]
 
 
 @dataclass
@@ -281,6 +311,8 @@ def must_hold(
         _each_is_answered_once(pacs, sent, need_all=answered)
     if "listen" in node.processes and node.processes["listen"].poll() is None:
         wait_until(lambda: _echoes(node), 60, "the listener answers C-ECHO within 2 s")
+    if isinstance(node, FaultNode):
+        node.need_bases()
     _no_patient_data_outside(node, broker)
 
 

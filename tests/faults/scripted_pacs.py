@@ -70,6 +70,11 @@ class ScriptedPacs:
     def destination(self) -> dict[str, object]:
         return {"host": "127.0.0.1", "port": self.port, "ae_title": "PACS"}
 
+    @property
+    def destinations(self) -> dict[str, dict[str, object]]:
+        """This PACS as a node's only one."""
+        return {"there": self.destination}
+
     def handle_store(self, event: evt.Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
         with self._lock:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicom_node.scu import Outgoing, Verdict
-from tests.faults.attacked import memory_bytes
 from tests.faults.fuzz import exchange
 from tests.faults.harness import Broker, FaultNode, Forks, must_hold, running_broker
+from tests.faults.held import memory_bytes
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.raw import Peer
 from tests.faults.scripted_pacs import ScriptedPacs

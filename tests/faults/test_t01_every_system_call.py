@@ -10,14 +10,13 @@ import random
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dicom_node.scu import Outgoing
 from tests.conftest import need_root, need_tool
-from tests.faults.harness import FaultNode, Forks, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, must_hold
 from tests.faults.objects import small_object
 from tests.servers import end_process
 from tests.tally import Report
@@ -32,11 +31,9 @@ IN_CI = 10
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
     need_root()
-    made = FaultNode(tmp_path / "node", forks, database_url=database_of(request.param, request))
-    yield made
-    made.close()
+    return make_node(request.param)
 
 
 @pytest.mark.parametrize("most", [IN_CI, pytest.param(10**6, marks=pytest.mark.faults)])

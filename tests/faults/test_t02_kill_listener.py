@@ -8,14 +8,13 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dicom_node.scu import Outgoing
 from tests.conftest import need_tool
-from tests.faults.harness import FaultNode, Forks, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, must_hold
 from tests.faults.objects import small_object, write
 from tests.servers import free_port, wait_until
 from tests.tally import Report
@@ -26,12 +25,8 @@ _SAID = re.compile(r"Sending file: (\S+)|Received Store Response \(([^)]*)\)")
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node", forks, database_url=database_of(request.param, request), listen_port=free_port()
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
+    return make_node(request.param, listen_port=free_port())
 
 
 class Cart(threading.Thread):
@@ -82,6 +77,9 @@ def test_what_a_killed_listener_acknowledged_is_kept_once(
         folder.mkdir()
         carts.append(Cart(number, node.settings.listen_port, folder, stop))
     node.start("listen")
+    first = small_object()
+    assert node.push([first])[0].status == 0
+    node.take_bases()
     for cart in carts:
         cart.start()
     for _ in range(kills):
@@ -93,7 +91,7 @@ def test_what_a_killed_listener_acknowledged_is_kept_once(
     stop.set()
     for cart in carts:
         cart.join(120)
-    sent = [one for cart in carts for one in cart.acknowledged]
+    sent = [first] + [one for cart in carts for one in cart.acknowledged]
     must_hold(node, sent, answered=False)
     again = [one for one in carts[0].acknowledged[:TOGETHER]]
     assert carts[0].send(again) == {one.sop_instance_uid for one in again}

@@ -4,15 +4,13 @@ Seen to fail with claims that never run out (`records.jobs._claimable`).
 """
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from core.states import JobState
 from dicom_node.scu import Outgoing
-from tests.faults.harness import FaultNode, Forks, attempts_of, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, attempts_of, backends, must_hold
 from tests.faults.objects import ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import wait_until
@@ -22,25 +20,9 @@ WORKER = ("claimed", "decoded", "classified", "saved", "before_commit", "committ
 SENDER = ("before_send", "sent", "recorded")
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        destinations={"there": pacs.destination},
-        send_timeout_s=0.1,
-        lease_s=1,
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    return make_node(request.param, destinations=pacs.destinations, send_timeout_s=0.1, lease_s=1)
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.faults)])

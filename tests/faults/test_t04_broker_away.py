@@ -10,28 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import (
-    Broker,
-    FaultNode,
-    Forks,
-    attempts_of,
-    backends,
-    broker_of,
-    database_of,
-    must_hold,
-    running_broker,
-)
+from tests.faults.harness import Broker, MakeNode, attempts_of, backends, broker_of, must_hold
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import wait_until
 from tests.tally import Report
-
-
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
 
 
 @pytest.fixture(params=backends("postgresql"))
@@ -39,86 +22,66 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _node(
-    backend: str,
-    request: pytest.FixtureRequest,
-    folder: Path,
-    forks: Forks,
-    pacs: ScriptedPacs,
-    broker: Broker,
-    **given: object,
-) -> FaultNode:
-    return FaultNode(
-        folder,
-        forks,
-        database_url=database_of(backend, request),
-        broker_url=broker.url,
-        destinations={"there": pacs.destination},
-        **given,
-    )
+@pytest.fixture
+def broker(backend: str, tmp_path: Path) -> Iterator[Broker]:
+    """A broker that is not started yet."""
+    made = broker_of(backend, tmp_path / "broker")
+    yield made
+    if made.process is not None:
+        made.kill()
 
 
 @pytest.mark.parametrize("each", [4, pytest.param(50, marks=pytest.mark.faults)])
 def test_every_ecg_is_answered_whatever_the_broker_does(
-    each: int, backend: str, request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs,
-    tally: Report,
-) -> None:  # fmt: skip
-    with running_broker(backend, tmp_path / "broker") as broker:
-        node = _node(backend, request, tmp_path / "node", forks, pacs, broker)
-        try:
-            node.start("send", "work", "listen")
-            sent = []
-            for fault in (lambda: broker.client.flushall(), broker.kill, broker.start):
-                some = [small_object(len(sent) + n) for n in range(each)] + [ecg_object(len(sent) + each)]
-                assert {outcome.status for outcome in node.push(some[::2])} == {0}
-                fault()
-                assert {outcome.status for outcome in node.push(some[1::2])} == {0}
-                sent += some
-            must_hold(node, sent, pacs, broker=broker)
-            assert max(attempts_of(node.database)) == 1
-            tally("T04", cases=len(sent), kills=1)
-        finally:
-            node.close()
+    each: int, broker: Broker, backend: str, pacs: ScriptedPacs, make_node: MakeNode, tally: Report
+) -> None:
+    broker.start()
+    node = make_node(backend, broker_url=broker.url, destinations=pacs.destinations)
+    node.start("send", "work", "listen")
+    sent = [ecg_object()]
+    node.push(sent)
+    node.take_bases(sent)
+    for fault in (lambda: broker.client.flushall(), broker.kill, broker.start):
+        some = [small_object(len(sent) + n) for n in range(each)] + [ecg_object(len(sent) + each)]
+        assert {outcome.status for outcome in node.push(some[::2])} == {0}
+        fault()
+        assert {outcome.status for outcome in node.push(some[1::2])} == {0}
+        sent += some
+    must_hold(node, sent, pacs, broker=broker)
+    assert max(attempts_of(node.database)) == 1
+    tally("T04", cases=len(sent), kills=1)
 
 
 @pytest.mark.parametrize("number", [5, pytest.param(50, marks=pytest.mark.faults)])
 def test_every_ecg_is_answered_where_the_broker_never_was(
-    number: int, backend: str, request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs,
-    tally: Report,
-) -> None:  # fmt: skip
-    node = _node(backend, request, tmp_path / "node", forks, pacs, broker_of(backend, tmp_path / "broker"))
-    try:
-        node.start("send", "work", "listen")
-        sent = [small_object(n) for n in range(number - 1)] + [ecg_object(number)]
-        assert {outcome.status for outcome in node.push(sent)} == {0}
-        must_hold(node, sent, pacs)
-        assert node.end("work") == 0
-        tally("T04", cases=number)
-    finally:
-        node.close()
+    number: int, broker: Broker, backend: str, pacs: ScriptedPacs, make_node: MakeNode, tally: Report
+) -> None:
+    node = make_node(backend, broker_url=broker.url, destinations=pacs.destinations)
+    node.start("send", "work", "listen")
+    sent = [small_object(n) for n in range(number - 1)] + [ecg_object(number)]
+    assert {outcome.status for outcome in node.push(sent)} == {0}
+    must_hold(node, sent, pacs)
+    assert node.end("work") == 0
+    tally("T04", cases=number)
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(30, marks=pytest.mark.faults)])
 def test_t05_messages_popped_by_workers_that_die_lose_nothing(
-    number: int, backend: str, request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs,
-    tally: Report,
-) -> None:  # fmt: skip
-    with running_broker(backend, tmp_path / "broker") as broker:
-        node = _node(backend, request, tmp_path / "node", forks, pacs, broker, lease_s=1, max_attempts=100)
-        try:
-            node.start("send", "listen")
-            sent = []
-            for n in range(number):
-                # It asks the database at its start and then not for an hour: only a message can wake it. What it found
-                # at its start dies with it, once more for each
-                dying = node.launch("work", die={"woken": 1}, reconcile_s=3600)
-                node._wait_ready("work")
-                sent.append(small_object(n))
-                assert node.push(sent[-1:])[0].status == 0
-                assert dying.wait(90) == -9
-            node.start("work")
-            must_hold(node, sent, pacs, broker=broker)
-            wait_until(lambda: broker.client.llen("routine") == 0, 90, "messages are consumed")
-            tally("T05", cases=number, kills=number)
-        finally:
-            node.close()
+    number: int, broker: Broker, backend: str, pacs: ScriptedPacs, make_node: MakeNode, tally: Report
+) -> None:
+    broker.start()
+    node = make_node(backend, broker_url=broker.url, destinations=pacs.destinations, lease_s=1, max_attempts=100)
+    node.start("send", "listen")
+    sent = []
+    for n in range(number):
+        # It asks the database at its start and then not for an hour: only a message can wake it. What it found at its
+        # start dies with it, once more for each
+        dying = node.launch("work", die={"woken": 1}, reconcile_s=3600)
+        node._wait_ready("work")
+        sent.append(small_object(n))
+        assert node.push(sent[-1:])[0].status == 0
+        assert dying.wait(90) == -9
+    node.start("work")
+    must_hold(node, sent, pacs, broker=broker)
+    wait_until(lambda: broker.client.llen("routine") == 0, 90, "messages are consumed")
+    tally("T05", cases=number, kills=number)

@@ -19,7 +19,7 @@ import pytest
 from core.settings import Destination
 from dicom_node.scu import Outgoing, send
 from dicom_node.statuses import Status
-from tests.faults.harness import FaultNode, Forks, must_hold
+from tests.faults.harness import FaultNode, MakeNode, must_hold
 from tests.faults.objects import ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import PostgreSql, running_postgresql, wait_until
@@ -27,13 +27,6 @@ from tests.tally import Report
 
 # Far above every limit in the settings, far below for ever
 HANG_S = 90.0
-
-
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
 
 
 @pytest.fixture
@@ -48,10 +41,16 @@ def own_postgresql() -> Iterator[PostgreSql]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _node(folder: Path, forks: Forks, pacs: ScriptedPacs, **given: object) -> FaultNode:
-    node = FaultNode(folder, forks, destinations={"there": pacs.destination}, **given)
-    node.start("send", "work", "listen")
-    return node
+@pytest.fixture
+def start(pacs: ScriptedPacs, make_node: MakeNode) -> MakeNode:
+    """Starts a whole node with these settings."""
+
+    def started(**given: object) -> FaultNode:
+        node = make_node(destinations=pacs.destinations, **given)
+        node.start("send", "work", "listen")
+        return node
+
+    return started
 
 
 def _push(address: Destination, one: Outgoing) -> int | None:
@@ -67,53 +66,47 @@ def _push_until_taken(address: Destination, one: Outgoing) -> None:
 
 @pytest.mark.parametrize(("limit_s", "locked_s"), [(4.0, 6.0), pytest.param(10.0, 30.0, marks=pytest.mark.faults)])
 def test_a_locked_sqlite_is_answered_with_a700_and_work_goes_on_when_it_is_free(
-    limit_s: float, locked_s: float, tmp_path: Path, forks: Forks, pacs: ScriptedPacs, tally: Report
+    limit_s: float, locked_s: float, start: MakeNode, pacs: ScriptedPacs, tally: Report
 ) -> None:
-    node = _node(tmp_path / "node", forks, pacs, database_timeout_s=limit_s)
-    try:
-        before, during = ecg_object(1), ecg_object(2)
-        address = node.address()
-        assert _push(address, before) == Status.SUCCESS
-        lock = sqlite3.connect(node.folder / "ecg-node.sqlite3", isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        free_at = time.monotonic() + locked_s
-        refused = 0
-        while time.monotonic() < free_at - limit_s:
-            assert _push(address, during) == Status.OUT_OF_RESOURCES
-            refused += 1
-        assert refused
-        lock.execute("ROLLBACK")
-        lock.close()
-        _push_until_taken(address, during)
-        must_hold(node, [before, during], pacs)
-        must_hold(node, [before, during], pacs, settled=True)
-        tally("T06", cases=refused + 2)
-    finally:
-        node.close()
+    node = start(database_timeout_s=limit_s)
+    before, during = ecg_object(1), ecg_object(2)
+    address = node.address()
+    assert _push(address, before) == Status.SUCCESS
+    node.take_bases([before])
+    lock = sqlite3.connect(node.folder / "ecg-node.sqlite3", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    free_at = time.monotonic() + locked_s
+    refused = 0
+    while time.monotonic() < free_at - limit_s:
+        assert _push(address, during) == Status.OUT_OF_RESOURCES
+        refused += 1
+    assert refused
+    lock.execute("ROLLBACK")
+    lock.close()
+    _push_until_taken(address, during)
+    must_hold(node, [before, during], pacs)
+    must_hold(node, [before, during], pacs, settled=True)
+    tally("T06", cases=refused + 2)
 
 
 def test_a_postgresql_that_is_cut_off_restarted_or_frozen_costs_time_and_no_ecg(
-    own_postgresql: PostgreSql, tmp_path: Path, forks: Forks, pacs: ScriptedPacs, tally: Report
+    own_postgresql: PostgreSql, start: MakeNode, pacs: ScriptedPacs, tally: Report
 ) -> None:
-    node = _node(
-        tmp_path / "node", forks, pacs, database_url=own_postgresql.make_database(), database_timeout_s=4.0
-    )  # fmt: skip
-    try:
-        address = node.address()
-        taken = [ecg_object(1)]
-        assert _push(address, taken[0]) == Status.SUCCESS
-        for fault in (_terminate_backends, _stop_and_start, _freeze):
-            during, after = ecg_object(10 * len(taken)), ecg_object(10 * len(taken) + 1)
-            fault(own_postgresql, lambda one=during: _push(address, one))
-            _push_until_taken(address, during)
-            _push_until_taken(address, after)
-            taken += [during, after]
-            must_hold(node, taken, pacs)
-        node.end("work")
-        must_hold(node, taken, pacs, settled=True)
-        tally("T06", cases=3, kills=2)
-    finally:
-        node.close()
+    node = start(database_url=own_postgresql.make_database(), database_timeout_s=4.0)
+    address = node.address()
+    taken = [ecg_object(1)]
+    assert _push(address, taken[0]) == Status.SUCCESS
+    node.take_bases(taken)
+    for fault in (_terminate_backends, _stop_and_start, _freeze):
+        during, after = ecg_object(10 * len(taken)), ecg_object(10 * len(taken) + 1)
+        fault(own_postgresql, lambda one=during: _push(address, one))
+        _push_until_taken(address, during)
+        _push_until_taken(address, after)
+        taken += [during, after]
+        must_hold(node, taken, pacs)
+    node.end("work")
+    must_hold(node, taken, pacs, settled=True)
+    tally("T06", cases=3, kills=2)
 
 
 def _terminate_backends(server: PostgreSql, push: Callable[[], int | None]) -> None:

@@ -6,14 +6,13 @@ Seen to fail with a walk that takes a value shorter than its length, and with an
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from dicom_node.scu import Outgoing
+from dicom_node.scu import Outgoing, echo
 from records.tables import Instance
-from tests.faults.harness import FaultNode, Forks, backends, count_rows, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, count_rows, must_hold
 from tests.faults.objects import data_set_bytes, small_object
 from tests.servers import wait_until
 from tests.tally import Report
@@ -24,19 +23,14 @@ A_RELEASE_RQ = struct.pack(">BxL4x", 5, 4)
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        max_associations=1,
-        max_associations_per_address=1,
-        pdu_timeout_s=0.5,
-        idle_timeout_s=1,
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
+    made = make_node(
+        request.param, max_associations=1, max_associations_per_address=1, pdu_timeout_s=0.5, idle_timeout_s=1
     )
     made.start("listen")
-    yield made
-    made.close()
+    echo(made.address(), "PROBE", 30.0)
+    made.take_bases()
+    return made
 
 
 def _item(kind: int, body: bytes) -> bytes:

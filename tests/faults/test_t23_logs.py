@@ -1,13 +1,14 @@
 """T23, the logs' part: one id leads from the association that brought an ECG to the delivery of its results, and no log
 line or exception ever holds patient data.
 
-Seen to fail without `association_id` in the deliveries' events, and with `format_exc_info` in place of `_without_words`
-in core/logs.py.
+Seen to fail without `association_id` in the deliveries' events, with `format_exc_info` in place of `_without_words` in
+core/logs.py, and with a broker when Celery sets up logging (`worker.tasks._leave_logs_alone` not connected).
 """
 
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from core.logs import start_logging
 from core.settings import Settings
 from core.states import EventKind
 from records.audit_search import Search, export_trail
-from tests.faults.harness import FaultNode, Forks
+from tests.faults.harness import FaultNode, MakeNode, running_broker
 from tests.faults.objects import CANARY, ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.tally import Report
@@ -25,19 +26,17 @@ from tests.tally import Report
 LINES = {"listen": "received", "work": "answered", "send": "delivered"}
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
-@pytest.fixture
-def node(tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(tmp_path / "node", forks, destinations={"there": pacs.destination}, send_timeout_s=10)
-    made.start("listen", "work", "send")
-    yield made
-    made.close()
+@pytest.fixture(params=[False, True], ids=["no broker", "broker"])
+def node(
+    request: pytest.FixtureRequest, tmp_path: Path, pacs: ScriptedPacs, make_node: MakeNode
+) -> Iterator[FaultNode]:
+    """A whole node, without a broker and with one: its library would set up logging in its own way."""
+    with running_broker("sqlite", tmp_path / "broker") if request.param else nullcontext() as broker:
+        made = make_node(
+            destinations=pacs.destinations, send_timeout_s=10, broker_url=broker.url if broker is not None else ""
+        )
+        made.start("listen", "work", "send")
+        yield made
 
 
 def test_one_id_leads_from_the_association_to_the_delivery(node: FaultNode, tally: Report) -> None:

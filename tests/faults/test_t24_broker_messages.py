@@ -14,7 +14,7 @@ import pytest
 
 from core.names import CLASSIFY_TASK, ROUTINE_QUEUE
 from core.states import JobState
-from tests.faults.harness import Broker, FaultNode, Forks, running_broker
+from tests.faults.harness import Broker, FaultNode, MakeNode, running_broker
 from tests.faults.objects import ecg_object
 from tests.servers import wait_until
 from tests.tally import Report
@@ -27,10 +27,8 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def node(tmp_path: Path, forks: Forks, broker: Broker) -> Iterator[FaultNode]:
-    made = FaultNode(tmp_path / "node", forks, broker_url=broker.url)
-    yield made
-    made.close()
+def node(broker: Broker, make_node: MakeNode) -> FaultNode:
+    return make_node(broker_url=broker.url)
 
 
 class _Command:

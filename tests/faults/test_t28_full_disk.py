@@ -18,7 +18,7 @@ from dicom_node.scu import Outgoing
 from dicom_node.statuses import Status
 from records.tables import Instance
 from tests.conftest import need_root, need_tool
-from tests.faults.harness import FaultNode, Forks, attempts_of, backends, count_rows, database_of, must_hold
+from tests.faults.harness import FaultNode, Forks, MakeNode, attempts_of, backends, count_rows, database_of, must_hold
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import end_process, wait_until
@@ -54,11 +54,9 @@ def failing(pid: int, *faults: str) -> Iterator[None]:
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
     need_root()
-    made = FaultNode(tmp_path / "node", forks, database_url=database_of(request.param, request))
-    yield made
-    made.close()
+    return make_node(request.param)
 
 
 def test_a_failing_disk_under_the_listener_is_answered_with_a700_and_nothing_is_kept(
@@ -70,6 +68,7 @@ def test_a_failing_disk_under_the_listener_is_answered_with_a700_and_nothing_is_
     faults = LISTENER_FAULTS + (SQLITE_FAULTS if sqlite else ())
     taken = [small_object(0)]
     assert node.push(taken)[0].status == Status.SUCCESS
+    node.take_bases()
     for number, fault in enumerate(faults, start=1):
         one = small_object(number)
         with failing(listener.pid, fault):
@@ -86,14 +85,16 @@ def test_a_failing_disk_under_the_listener_is_answered_with_a700_and_nothing_is_
 def test_a_failing_disk_under_the_worker_costs_time_and_no_attempt(
     node: FaultNode, tmp_path: Path, tally: Report
 ) -> None:
-    ecg = ecg_object()
+    first, ecg = ecg_object(1), ecg_object(2)
     node.start("listen", "work")
+    node.push([first])
+    node.take_bases([first])
     with failing(node.processes["work"].pid, "fsync:error=ENOSPC"):
         assert node.push([ecg])[0].status == Status.SUCCESS
         wait_until(lambda: "jobs_returned" in node.log("work"), 90, "the worker gives the job back")
     assert node.wait_ended(ecg.sop_instance_uid).state is JobState.DONE
-    assert attempts_of(node.database) == [1]
-    must_hold(node, [ecg])
+    assert attempts_of(node.database) == [1, 1]
+    must_hold(node, [first, ecg])
     tally("T28", cases=1)
 
 

@@ -4,16 +4,14 @@ nobody.
 Seen to fail with `records.instances._judge` without its look at what is known.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from core.states import EventKind
 from records.tables import Disposition, Instance, Job, TrailEvent
-from tests.faults.harness import FaultNode, Forks, backends, count_rows, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, count_rows, must_hold
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.tally import Report
@@ -21,24 +19,11 @@ from tests.tally import Report
 SENDERS = 20
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
 @pytest.fixture(params=backends("postgresql"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        destinations={"there": pacs.destination},
-    )
+def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    made = make_node(request.param, destinations=pacs.destinations)
     made.start("send", "work", "listen")
-    yield made
-    made.close()
+    return made
 
 
 @pytest.mark.parametrize("times", [25, pytest.param(50, marks=pytest.mark.faults)])
@@ -47,13 +32,16 @@ def test_one_instance_from_many_senders_is_one_ecg_with_one_report(
 ) -> None:
     ecg = ecg_object()
     address = node.address()
+    warm = ecg_object(1)
+    assert _send(address, "CART", warm) == 0
+    node.take_bases([warm])
     with ThreadPoolExecutor(SENDERS) as pool:
         outcomes = list(pool.map(lambda n: _send(address, f"CART{n}", ecg), range(times)))
     assert outcomes == [0] * times
-    must_hold(node, [ecg], pacs)
-    assert (count_rows(node.database, Instance), count_rows(node.database, Job)) == (1, 1)
-    assert len(list((node.folder / "received").rglob("*.dcm"))) == 1
-    assert _events(node) == {EventKind.INSTANCE_RECEIVED: 1, EventKind.INSTANCE_RESENT: times - 1}
+    must_hold(node, [warm, ecg], pacs)
+    assert (count_rows(node.database, Instance), count_rows(node.database, Job)) == (2, 2)
+    assert len(list((node.folder / "received").rglob("*.dcm"))) == 2
+    assert _events(node) == {EventKind.INSTANCE_RECEIVED: 2, EventKind.INSTANCE_RESENT: times - 1}
     tally("T31", cases=times)
 
 

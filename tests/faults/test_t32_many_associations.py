@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification
 from dicom_node.scu import Outgoing
 from records.tables import Instance
 from tests.conftest import need_tool
-from tests.faults.harness import FaultNode, Forks, backends, count_rows, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, count_rows, must_hold
 from tests.faults.objects import small_object, write
 from tests.tally import Report
 
@@ -25,19 +25,16 @@ PLACES = 16
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
+    made = make_node(
+        request.param,
         max_associations=PLACES,
         max_associations_per_address=PLACES,
         association_timeout_s=60,
         idle_timeout_s=600,
     )
     made.start("listen")
-    yield made
-    made.close()
+    return made
 
 
 @pytest.mark.parametrize("number", [60, pytest.param(500, marks=pytest.mark.faults)])
@@ -46,6 +43,8 @@ def test_many_associations_at_once_are_served_or_rejected_and_served_later(
 ) -> None:
     waiting = [write(small_object(n), tmp_path) for n in range(number)]
     sent = list(waiting)
+    node.push(sent[:1])
+    node.take_bases()
     with _every_place_taken(node.port()):
         assert {said for _one, said in _send_all_at_once(node.port(), waiting[:5])} == {"Local Limit Exceeded"}
     for _again in range(number):

@@ -6,9 +6,7 @@ without `_clock_was_set` in Sweep (a file of a transaction that is still running
 
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import time_machine
@@ -19,7 +17,7 @@ from dicom_node.sweep import SETTLED_S, Sweep
 from records.audit import verify_trail
 from records.database import Database
 from records.tables import Job, TrailEvent
-from tests.faults.harness import FaultNode, Forks, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, must_hold
 from tests.faults.objects import ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import wait_until
@@ -28,24 +26,9 @@ from tests.tally import Report
 HOUR, DAY = 3600.0, 86400.0
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        destinations={"there": pacs.destination},
-        lease_s=600,
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    return make_node(request.param, destinations=pacs.destinations, lease_s=600)
 
 
 def test_clocks_that_are_hours_and_days_apart_change_nothing(

@@ -4,7 +4,6 @@ Seen to fail with texts decoded as UTF-8 in received_header.texts_of, and with n
 headers.copy_elements.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -16,7 +15,7 @@ from sqlalchemy import select
 
 from dicom_node.scu import Outgoing
 from records.tables import Instance
-from tests.faults.harness import FaultNode, Forks
+from tests.faults.harness import FaultNode, MakeNode
 from tests.faults.objects import ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.tally import Report
@@ -25,18 +24,10 @@ NAME = 0x00100010
 
 
 @pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
-@pytest.fixture
-def node(tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(tmp_path / "node", forks, destinations={"there": pacs.destination}, send_timeout_s=10)
+def node(pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    made = make_node(destinations=pacs.destinations, send_timeout_s=10)
     made.start("listen", "work", "send")
-    yield made
-    made.close()
+    return made
 
 
 def _raw(dataset: Dataset) -> bytes:

@@ -4,14 +4,11 @@ Seen to fail with no limit of a round (the ECG stays running for ever), and with
 worker killed by the kernel is the same is T03's.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import text
 
 from core.states import JobState
-from tests.faults.harness import FaultNode, Forks, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, must_hold
 from tests.faults.objects import ecg_object
 from tests.tally import Report
 
@@ -19,17 +16,8 @@ HUNG = 70
 
 
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        lease_s=1,
-        decode_timeout_s=2,
-        batch_size=1,
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, make_node: MakeNode) -> FaultNode:
+    return make_node(request.param, lease_s=1, decode_timeout_s=2, batch_size=1)
 
 
 def test_an_ecg_that_hangs_every_worker_fails_after_three_attempts_and_its_neighbour_is_answered(

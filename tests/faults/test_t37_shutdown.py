@@ -4,40 +4,21 @@ Seen to fail with a worker that ends in the middle of its round (`core.rounds.Ro
 """
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from dicom_node.scu import Outgoing, send
-from tests.faults.harness import FaultNode, Forks, attempts_of, backends, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, attempts_of, backends, must_hold
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import free_port, wait_until
 from tests.tally import Report
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
 @pytest.fixture(params=backends("sqlite"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        destinations={"there": pacs.destination},
-        listen_port=free_port(),
-        batch_size=4,
-        # Nobody may count on a lease that runs out: what a process leaves behind would be missed
-        lease_s=600,
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    # Nobody may count on a lease that runs out: what a process leaves behind would be missed
+    return make_node(request.param, destinations=pacs.destinations, listen_port=free_port(), batch_size=4, lease_s=600)
 
 
 class Load(threading.Thread):
@@ -64,6 +45,9 @@ def test_an_upgrade_under_load_loses_no_ecg_and_no_attempt(
     rounds: int, node: FaultNode, pacs: ScriptedPacs, tally: Report
 ) -> None:
     node.start("send", "work", "listen")
+    first = ecg_object()
+    node.push([first])
+    node.take_bases([first])
     stop = threading.Event()
     carts = [Load(node, number, stop) for number in range(3)]
     for cart in carts:
@@ -83,7 +67,7 @@ def test_an_upgrade_under_load_loses_no_ecg_and_no_attempt(
     stop.set()
     for cart in carts:
         cart.join(120)
-    sent = [one for cart in carts for one in cart.taken]
+    sent = [first] + [one for cart in carts for one in cart.taken]
     must_hold(node, sent, pacs)
     assert set(attempts_of(node.database)) == {1}
     assert [name for name in node.processes if node.processes[name].poll() is not None] == []

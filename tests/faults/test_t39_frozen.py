@@ -3,39 +3,22 @@
 Seen to fail with the fence left out of the condition of `records.jobs._fenced` and `records.deliveries._fenced`.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
 
 from records.tables import Classification, Job
-from tests.faults.harness import FaultNode, Forks, backends, count_rows, database_of, must_hold
+from tests.faults.harness import FaultNode, MakeNode, backends, count_rows, must_hold
 from tests.faults.objects import ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.servers import wait_until
 from tests.tally import Report
 
 
-@pytest.fixture
-def pacs(tmp_path: Path) -> Iterator[ScriptedPacs]:
-    scp = ScriptedPacs(tmp_path / "pacs").start()
-    yield scp
-    scp.stop()
-
-
 @pytest.fixture(params=backends("postgresql"))
-def node(request: pytest.FixtureRequest, tmp_path: Path, forks: Forks, pacs: ScriptedPacs) -> Iterator[FaultNode]:
-    made = FaultNode(
-        tmp_path / "node",
-        forks,
-        database_url=database_of(request.param, request),
-        destinations={"there": pacs.destination},
-        send_timeout_s=10,
-        lease_s=600,
-    )
-    yield made
-    made.close()
+def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
+    return make_node(request.param, destinations=pacs.destinations, send_timeout_s=10, lease_s=600)
 
 
 def test_the_late_answer_of_a_worker_that_was_frozen_is_thrown_away(
@@ -86,6 +69,7 @@ def test_a_frozen_listener_that_goes_on_keeps_what_it_then_acknowledges(node: Fa
     node.start("listen")
     first, second = ecg_object(1), ecg_object(2)
     node.push([first])
+    node.take_bases()
     node.freeze("listen")
     assert node.push_within([second], 1.0)[0].status is None
     node.thaw("listen")
