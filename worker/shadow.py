@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from core.errors import DatabaseAway
 from records.shadow import ShadowAnswer, record_shadow_answers
 from worker.pipeline import Prepared, Tools
 
@@ -11,18 +12,22 @@ _log = structlog.get_logger(__name__)
 
 
 def judge_in_shadow(prepared: Sequence[Prepared], tools: Tools) -> None:
-    """Record what the model in shadow says of pictures whose answers are on record already. Raises nothing."""
+    """Record what the model in shadow says of pictures whose answers are on record already, if that can be done now."""
     if tools.shadow is None or not prepared:
         return
+    answers = _answers_or_error(prepared, tools)
     try:
-        try:
-            answers = _answers(prepared, tools)
-        except Exception as error:  # noqa: BLE001 - whatever a model in shadow raises is its answer
-            _log.error("shadow_raised", error=type(error).__name__)
-            answers = [_broken(one, type(error).__name__) for one in prepared]
         record_shadow_answers(tools.database, answers, tools.shadow.identity, tools.shadow_card_sha256)
-    except Exception as error:  # noqa: BLE001 - the answers in service are on record; nothing may be undone by this
-        _log.error("shadow_not_recorded", error=type(error).__name__)
+    except DatabaseAway as error:
+        _log.error("shadow_not_recorded", why=str(error))
+
+
+def _answers_or_error(prepared: Sequence[Prepared], tools: Tools) -> list[ShadowAnswer]:
+    try:
+        return _answers(prepared, tools)
+    except Exception as error:  # noqa: BLE001 - the model's edge: whatever one that is on trial raises is its answer
+        _log.error("shadow_raised", error=type(error).__name__)
+        return [_broken(one, type(error).__name__) for one in prepared]
 
 
 def _answers(prepared: Sequence[Prepared], tools: Tools) -> list[ShadowAnswer]:
