@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from core.errors import NotDiagnostic, Unavailable
 from core.settings import Settings
@@ -95,17 +95,19 @@ class Decoder:
             self._child.ready = True
         return self._child
 
+    def orders(self) -> dict[str, Any]:
+        """What the child is told at its start."""
+        return {
+            "limits": asdict(Limits.of(self._settings)),
+            "memory_bytes": self._settings.decode_memory_bytes,
+            "timeout_s": self._settings.decode_timeout_s,
+        }
+
     def _start(self) -> _Child:
         ours, theirs = socket.socketpair()
-        settings = self._settings
-        given = {
-            "limits": asdict(Limits.of(settings)),
-            "memory_bytes": settings.decode_memory_bytes,
-            "timeout_s": settings.decode_timeout_s,
-        }
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker.decoder_child", str(theirs.fileno()), json.dumps(given)],
+                [sys.executable, "-m", "worker.decoder_child", str(theirs.fileno()), json.dumps(self.orders())],
                 env={"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]), **_QUIET},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,8 @@ from model.rendering import draw_standard_sheet
 from worker.decoder_wire import Decoded, receive_message, send_decoded, send_message
 
 
-def main() -> None:
-    pipe = socket.socket(fileno=int(sys.argv[1]))
-    given = json.loads(sys.argv[2])
+def main(pipe: socket.socket, given: dict[str, Any]) -> None:
+    """Answer requests on `pipe` until it ends; `given` are Decoder.orders."""
     _load_decoders()
     _lock_in(given["memory_bytes"])
     send_message(pipe, {"ready": True})
@@ -89,4 +89,4 @@ def centred(signal: Signal) -> Signal:
 
 
 if __name__ == "__main__":
-    main()
+    main(socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2]))

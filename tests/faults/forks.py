@@ -1,9 +1,10 @@
 """Starts processes of the node by fork, in milliseconds, for tests that kill hundreds: `python -m tests.faults.forks`.
 
 A request is a line of JSON, and so is each answer: the process id, and later how it ended. Each child runs the
-product's own `run` function with an environment of its own. Only the network's forward pass is a stand-in, because
-TensorFlow takes seconds to load and cannot be forked. `SIGKILL`, `SIGSTOP`, `LOOP` and `MEMORY` name borders of the
-product, and at which passing that befalls the child there.
+product's own `run` function with an environment of its own. Two things are not as in the product: the network's forward
+pass is a stand-in, because TensorFlow takes seconds to load and cannot be forked, and a worker's first decoder process
+is forked, too, because its imports would be most of what a kill costs. `SIGKILL`, `SIGSTOP`, `LOOP` and `MEMORY` name
+borders of the product, and at which passing that befalls the child there.
 """
 
 import gc
@@ -11,6 +12,8 @@ import importlib
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -30,7 +33,7 @@ from model.card import read_card, shipped_model_dir
 from model.classifier import Classifier, _config_of, _identity
 from model.gpu import ON_CPU
 from tests.faults.names import CLOCK_SHIFT
-from worker import decoder, delivery, judging, models, pipeline, processes, tasks  # noqa: F401 - loaded once, before the forks
+from worker import decoder, decoder_child, delivery, judging, models, pipeline, processes, tasks  # noqa: F401 - loaded once, before the forks
 
 # Where a child may die or stop: module, attribute, before or after the call
 BORDERS = {
@@ -68,6 +71,7 @@ FATES: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, _reap)
+    decoder_child._load_decoders()
     gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
@@ -133,7 +137,57 @@ def _run(kind: str) -> None:
         # Without these a child would load TensorFlow: 8 s of CPU for each of hundreds of kills
         Classifier.load = staticmethod(lambda *_given, **_named: _stand_in())  # type: ignore[method-assign]
         models.find_way = lambda: ON_CPU
+        decoder.Decoder._start = _fork_decoder  # type: ignore[method-assign]
         processes.run_worker(settings)
+
+
+class _Forked:
+    """What worker.decoder uses of subprocess.Popen, for a child that was forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired("decoder", timeout or 0)
+            time.sleep(0.01)
+        return status
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+_exec_decoder = decoder.Decoder._start
+
+
+def _fork_decoder(own: decoder.Decoder) -> decoder._Child:
+    """The product's decoder process without its imports; one that replaces it later, beside threads, has them."""
+    if threading.active_count() > 1:
+        return _exec_decoder(own)
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return decoder._Child(_Forked(pid), ours)  # type: ignore[arg-type]
+    code = 1
+    try:
+        ours.close()
+        os.dup2(1, 2)
+        os.environ.clear()
+        decoder_child.main(theirs, own.orders())
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _stand_in() -> Classifier:

@@ -22,7 +22,7 @@ SENDER = ("before_send", "sent", "recorded")
 
 @pytest.fixture(params=backends("sqlite"))
 def node(request: pytest.FixtureRequest, pacs: ScriptedPacs, make_node: MakeNode) -> FaultNode:
-    return make_node(request.param, destinations=pacs.destinations, send_timeout_s=0.1, lease_s=1)
+    return make_node(request.param, destinations=pacs.destinations, send_timeout_s=10, lease_s=1)
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.faults)])

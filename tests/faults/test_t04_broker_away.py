@@ -41,12 +41,24 @@ def test_every_ecg_is_answered_whatever_the_broker_does(
     sent = [ecg_object()]
     node.push(sent)
     node.take_bases(sent)
-    for fault in (lambda: broker.client.flushall(), broker.kill, broker.start):
+
+    def push() -> None:
         some = [small_object(len(sent) + n) for n in range(each)] + [ecg_object(len(sent) + each)]
-        assert {outcome.status for outcome in node.push(some[::2])} == {0}
-        fault()
-        assert {outcome.status for outcome in node.push(some[1::2])} == {0}
-        sent += some
+        assert {outcome.status for outcome in node.push(some)} == {0}
+        sent.extend(some)
+
+    # A worker that is awake takes a message at once: those that are lost waited for one
+    node.end("work")
+    push()
+    wait_until(lambda: broker.client.llen("routine") == each + 1, 90, "every wake-up waits")
+    broker.client.flushall()
+    node.start("work")
+    must_hold(node, sent, pacs, broker=broker)
+    broker.kill()
+    push()
+    must_hold(node, sent, pacs)
+    broker.start()
+    push()
     must_hold(node, sent, pacs, broker=broker)
     assert max(attempts_of(node.database)) == 1
     tally("T04", cases=len(sent), kills=1)

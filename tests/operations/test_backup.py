@@ -327,7 +327,7 @@ def test_a_restoration_that_was_killed_is_taken_up_again(
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("call", ["rename", "fdatasync", "unlink"])
 def test_a_restoration_that_is_killed_anywhere_is_taken_up_again(
     call: str, node: Place, new_place: Callable[..., Place], tmp_path: Path

@@ -243,7 +243,7 @@ def test_a_retention_that_was_killed_leaves_no_row_without_its_file_and_is_finis
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("call", ["unlink", "rename", "fsync", "fdatasync"])
 def test_a_retention_that_is_killed_at_any_call_that_changes_the_disk_is_finished_by_the_next(
     call: str, sqlite_site: Site
