@@ -1,6 +1,7 @@
 """The compose file as an engine reads it: defaults filled in, anchors merged."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from tests.conftest import ROOT
 
 FILE = ROOT / "docker-compose.yml"
+TLS_FILE = ROOT / "docker" / "tls.yml"
 
 
 def compose_text() -> str:
@@ -15,11 +17,22 @@ def compose_text() -> str:
     return yaml.safe_dump(read_compose(), sort_keys=False)
 
 
-def read_compose() -> dict[str, Any]:
+def read_compose(file: Path = FILE) -> dict[str, Any]:
     """The file's content; `$$` is still doubled, as in the file."""
-    filled = re.sub(r"(?<!\$)\$\{[A-Z_]+:-([^}]*)\}", r"\1", FILE.read_text(encoding="utf-8"))
+    filled = re.sub(r"(?<!\$)\$\{[A-Z_]+:-([^}]*)\}", r"\1", file.read_text(encoding="utf-8"))
     whole: dict[str, Any] = yaml.safe_load(filled)
     return {name: value for name, value in whole.items() if not name.startswith("x-")}
+
+
+def with_tls() -> dict[str, Any]:
+    """Both files together, as an engine merges them: mappings by key, lists one after the other."""
+    whole, more = read_compose(), read_compose(TLS_FILE)
+    listener, added = whole["services"]["listener"], more["services"]["listener"]
+    listener["environment"] |= added["environment"]
+    for name in ("secrets", "ports"):
+        listener[name] = listener[name] + added[name]
+    whole["secrets"] |= more["secrets"]
+    return whole
 
 
 def services() -> dict[str, dict[str, Any]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from compose_spec import PyCompose
 
 from core.settings import Settings
 from tests.conftest import ROOT
-from tests.operations.compose import FILE, compose_text, names, read_compose, services
+from tests.operations.compose import FILE, TLS_FILE, compose_text, names, read_compose, services, with_tls
 
 SERVICES = services()
 OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("ecg-node")}
@@ -115,6 +116,21 @@ def test_the_settings_of_a_service_are_settings_of_the_node(name: str) -> None:
     for variable in OURS[name]["environment"]:
         setting = variable.removeprefix("ECG_NODE_").removesuffix("_FILE").lower()
         assert setting in {*Settings.model_fields, "config"}, variable
+
+
+def test_the_listener_over_tls_is_the_same_file_with_three_secrets_and_a_port_more() -> None:
+    whole, more = with_tls(), read_compose(TLS_FILE)
+    PyCompose.from_yaml(yaml.safe_dump(whole)).validate()
+    assert set(more) == {"services", "secrets"}
+    assert set(more["services"]) == {"listener"}
+    listener = more["services"]["listener"]
+    assert set(listener) == {"environment", "secrets", "ports"}
+    assert set(listener["secrets"]) == set(more["secrets"])
+    files = {name: value for name, value in listener["environment"].items() if name.endswith("_FILE")}
+    assert set(files.values()) == {f"/run/secrets/{name}" for name in listener["secrets"]}
+    assert {name.removeprefix("ECG_NODE_").lower() for name in listener["environment"]} <= set(Settings.model_fields)
+    (port,) = listener["ports"]
+    assert port.endswith(f":{listener['environment']['ECG_NODE_TLS_PORT']}")
 
 
 def test_redis_keeps_what_it_has_and_evicts_nothing() -> None:

@@ -10,15 +10,23 @@ from records.tables import TrailEvent
 from tests.certificates import Authority
 from tests.node import Node, running_node
 from tests.operations.command import Commands
+from tests.operations.compose import TLS_FILE, read_compose
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A listener that asks every caller for a certificate, and has no plain port."""
+    """A listener as docker/tls.yml has it: it asks every caller for a certificate, and has no plain port."""
     authority = Authority(tmp_path_factory.mktemp("ca"))
     shown = authority.sign("node")
-    files = {"tls_certificate_file": shown.certificate, "tls_key_file": shown.key, "tls_ca_file": authority.certificate}
-    with running_node(tmp_path_factory.mktemp("node"), "listen", tls_port=0, **files) as running:
+    here = {
+        "/run/secrets/listener_certificate": shown.certificate,
+        "/run/secrets/listener_key": shown.key,
+        "/run/secrets/callers_ca": authority.certificate,
+        "2762": 0,
+    }
+    given = read_compose(TLS_FILE)["services"]["listener"]["environment"]
+    settings = {name.removeprefix("ECG_NODE_").lower(): here[text] for name, text in given.items()}
+    with running_node(tmp_path_factory.mktemp("node"), "listen", **settings) as running:
         yield running
 
 
