@@ -2,8 +2,10 @@
 
 import contextlib
 import queue
+import socket
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 CAPACITY = 1000  # more than that waiting means that the broker is away; the reconcilers find the work anyway
 _QUIET_S = 5.0  # after a failed publish the broker is left alone for this long
+_CONNECT_S = 3.0
+_PORT = 6379  # of a Redis whose address names none
 _log = structlog.get_logger(__name__)
 
 
@@ -39,7 +43,7 @@ def broker_options(settings: Settings) -> dict[str, object]:
         "broker_transport_options": {
             "visibility_timeout": 3600,
             "socket_timeout": 10,
-            "socket_connect_timeout": 3,
+            "socket_connect_timeout": _CONNECT_S,
             "socket_keepalive": True,
             "health_check_interval": 15,
             "unacked_restore_interval": 5,
@@ -85,19 +89,29 @@ class Wakeup:
 
         app = Celery("ecg_node_wakeup")
         app.conf.update(broker_options(self._settings))
+        away = False
         while not self._stopped.is_set():
             item = self._waiting.get()
             if item is None:
                 return
             try:
+                if away:
+                    self._need_reachable()
                 self._send(app, *item)
+                away = False
             except (OperationalError, OSError) as error:
+                away = True
                 _log.warning("broker_away", error=type(error).__name__, what_now="work is found by the reconcilers")
                 self._stopped.wait(_QUIET_S)
                 self._forget()
 
     def _send(self, app: "Celery", task: str, queue_name: str) -> None:
         app.send_task(task, queue=queue_name, retry=False, ignore_result=True, expires=60)
+
+    def _need_reachable(self) -> None:
+        """Connect. Raises OSError. A try of the library's that fails leaves descriptors to the garbage collector."""
+        url = urlsplit(self._settings.broker_url.get_secret_value())
+        socket.create_connection((url.hostname or "localhost", url.port or _PORT), _CONNECT_S).close()
 
     def _forget(self) -> None:
         with contextlib.suppress(queue.Empty):

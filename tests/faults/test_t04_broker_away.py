@@ -5,15 +5,21 @@ T05: a message that is popped by a worker that dies is no loss.
 To see it fail: processes that work only when they are woken (`core.rounds.Rounds` without its interval).
 """
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from core.settings import Settings
+from core.wakeup import Wakeup
 from tests.faults.harness import Broker, MakeNode, attempts_of, backends, broker_of, must_hold
+from tests.faults.held import SPARE, held_by
 from tests.faults.objects import ecg_object, small_object
 from tests.faults.scripted_pacs import ScriptedPacs
-from tests.servers import wait_until
+from tests.servers import free_port, wait_until
 from tests.tally import Report
 
 
@@ -75,6 +81,43 @@ def test_every_ecg_is_answered_where_the_broker_never_was(
     must_hold(node, sent, pacs)
     assert node.end("work") == 0
     tally("T04", cases=number)
+
+
+class _Counting(Wakeup):
+    """Counts the tries that failed."""
+
+    failed = 0
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.failed += 1
+
+
+def test_t04_a_broker_that_stays_away_costs_no_descriptor(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tally: Report
+) -> None:
+    monkeypatch.setattr("core.wakeup._QUIET_S", 0.0)
+    gc.collect()
+    gc.disable()
+    away = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    wakeup = _Counting(settings.model_copy(update={"broker_url": away}))
+    try:
+        _fail_until(wakeup, 1)
+        before = held_by(os.getpid(), settings).descriptors
+        _fail_until(wakeup, 12)
+        assert held_by(os.getpid(), settings).descriptors <= before + SPARE
+    finally:
+        gc.enable()
+        wakeup.close()
+    tally("T04", cases=1)
+
+
+def _fail_until(wakeup: _Counting, times: int) -> None:
+    def failed() -> bool:
+        wakeup.wake(1, stat=False)
+        return wakeup.failed >= times
+
+    wait_until(failed, 110, f"{times} tries have failed")
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(30, marks=pytest.mark.faults)])
