@@ -1,7 +1,7 @@
 """T06: a database that is locked, restarted, cut off or frozen: A700 in time, no hang, and all goes on by itself.
 
-Seen to fail with connections that wait for a frozen server for ever (`records.database._BoundedConnection.limit_s`). To
-see it fail on SQLite: no limit on the wait for a lock (its busy_timeout).
+Seen to fail with connections that wait for a frozen server for ever (`records.database._BoundedConnection.limit_s`),
+and on SQLite with a busy_timeout of days: a push hangs for longer than HANG_S.
 """
 
 import os

@@ -1,7 +1,8 @@
 """T29: a PACS that is down, half-open or slow delays reports and nothing else. T30: whatever a PACS answers, or leaves
 unanswered, nothing is lost and nothing is there twice.
 
-Seen to fail with A700 taken for a refusal (`dicom_node.statuses.may_pass`).
+T29 was seen to fail with no limit on the wait for an association (`acse_timeout` of `dicom_node.scu._Sender`): a silent
+PACS is never given up. T30 was seen to fail with A700 taken for a refusal (`dicom_node.statuses.may_pass`).
 """
 
 import socket
