@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     lease_s: float = Field(30.0, gt=0, description="After this silence a claimed job is claimed again, seconds.")
     max_attempts: int = Field(3, ge=1, description="Attempts before a job ends as failed.")
     reconcile_s: float = Field(5.0, gt=0, description="How often the database itself is asked for work, seconds.")
-    decode_timeout_s: float = Field(10.0, gt=0, description="Longest time to turn one object into pictures, seconds.")
+    decode_timeout_s: float = Field(8.0, gt=0, description="Longest time to turn one object into pictures, seconds.")
     decode_memory_bytes: int = Field(2 << 30, ge=1 << 28, description="Memory limit of the decoder process, bytes.")
     max_pixels: int = Field(100_000_000, ge=1, description="Rows x Columns x Frames above which nothing is decoded.")
     max_frames: int = Field(32, ge=1, description="Frames or pages of one object that are judged.")

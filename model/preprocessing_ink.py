@@ -6,6 +6,7 @@ from PIL import Image, ImageChops
 from scipy import ndimage
 
 CELL = 4  # px: a stroke at working size is narrower, so the lightest pixel of a cell is paper
+DARK_GROUND = 90  # of 255: a monitor's
 REACH = 5  # cells: dark things up to 20 px wide are ink, larger ones are ground
 
 
@@ -25,8 +26,11 @@ def channels(picture: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 def _is_negative(light: Image.Image) -> bool:
     """Whether lines are lighter than their ground, as on a monitor's picture."""
-    low, middle, high = np.percentile(np.asarray(light)[::3, ::3], (1, 50, 99))
-    return bool(middle < 90 and high - middle > 2 * (middle - low))
+    some = np.asarray(light)[::3, ::3]
+    if 2 * np.count_nonzero(some < DARK_GROUND) < some.size - 1:
+        return False  # without sorting: the middle one is not dark
+    low, middle, high = np.percentile(some, (1, 50, 99))
+    return bool(middle < DARK_GROUND and high - middle > 2 * (middle - low))
 
 
 def paper_contrast(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
