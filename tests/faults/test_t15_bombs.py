@@ -190,8 +190,7 @@ def test_a_deflated_gigabyte_is_never_inflated(decoder: Decoder, tmp_path: Path)
     assert _end(decoder, path) is Reason.UNSUPPORTED_ENCODING
 
 
-@LONG
-def test_a_progressive_stream_of_ten_thousand_scans_ends_in_time(decoder: Decoder, tmp_path: Path) -> None:
+def progressive_bomb() -> Dataset:
     """Each scan costs a pass over the whole picture: 20 MB of them would be hours."""
     stream = _jpeg(4000, 4000, progressive=True)
     first = stream.index(b"\xff\xda")
@@ -199,19 +198,28 @@ def test_a_progressive_stream_of_ten_thousand_scans_ends_in_time(decoder: Decode
     third = stream.index(b"\xff\xda", second + 2)
     scans = stream[second:third] * 10_000
     bomb = stream[:second] + scans + b"\xff\xd9"
-    dataset = _encapsulated(bomb, JPEGBaseline8Bit, Rows=4000, Columns=4000)
-    assert _end(decoder, save(dataset, tmp_path / "bomb.dcm")) in (Reason.TOO_BIG, Reason.DAMAGED)
+    return _encapsulated(bomb, JPEGBaseline8Bit, Rows=4000, Columns=4000)
 
 
 @LONG
-def test_a_million_tiny_elements_end_in_time(decoder: Decoder, tmp_path: Path) -> None:
-    path = save(_image(), tmp_path / "many.dcm")
+def test_a_progressive_stream_of_ten_thousand_scans_ends_in_time(decoder: Decoder, tmp_path: Path) -> None:
+    assert _end(decoder, save(progressive_bomb(), tmp_path / "bomb.dcm")) in (Reason.TOO_BIG, Reason.DAMAGED)
+
+
+def with_a_million_elements(path: Path) -> Path:
+    """The object at `path`, with as many empty private elements put in."""
     data = bytearray(path.read_bytes())
     at = data.index(b"\xe0\x7f\x10\x00")
     tiny = b"".join(
         struct.pack("<HH2sH", 0x0029 + 2 * (n // 60_000), 0x1000 + n % 60_000, b"LO", 0) for n in range(1_000_000)
     )
     path.write_bytes(data[:at] + tiny + data[at:])
+    return path
+
+
+@LONG
+def test_a_million_tiny_elements_end_in_time(decoder: Decoder, tmp_path: Path) -> None:
+    path = with_a_million_elements(save(_image(), tmp_path / "many.dcm"))
     assert _end(decoder, path) in ("pictures", Reason.TOO_BIG)
 
 

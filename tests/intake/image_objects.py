@@ -76,6 +76,11 @@ def build_image(format_: Format, values: NDArray[Any]) -> Dataset:
     return dataset
 
 
+def photograph(rgb: NDArray[Any]) -> Dataset:
+    """A true colour object of one picture, (rows, columns, 3)."""
+    return build_image(Format("rgb", "RGB", 8, 8), np.ascontiguousarray(rgb)[None])
+
+
 def put_pixels(dataset: Dataset, stored: NDArray[Any]) -> None:
     """Native pixel data out of stored values, in the order given."""
     allocated = dataset.BitsAllocated

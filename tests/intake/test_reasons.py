@@ -20,7 +20,7 @@ from dicom_node.scu import Outgoing, Verdict
 from model.rendering import draw_sheet
 from model.synthetic import synthetic_signal
 from records.queries import EcgSummary
-from tests.intake.image_objects import Format, build_image, ecg_like
+from tests.intake.image_objects import Format, build_image, ecg_like, photograph
 from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
 from tests.intake.test_related_objects import outgoing
 from tests.intake.waveform_objects import Group, beats, build_waveform
@@ -28,17 +28,13 @@ from tests.model.test_preprocessing import symmetric_sheet
 from tests.models import make_variant
 from tests.node import Node, running_node
 
-GREY, RGB = Format("grey", "MONOCHROME2", 8, 8), Format("rgb", "RGB", 8, 8)
+GREY = Format("grey", "MONOCHROME2", 8, 8)
 ENDED_S = 240.0
 pytestmark = pytest.mark.timeout(600)
 
 
 def sheet() -> np.ndarray:
     return draw_sheet(synthetic_signal(70)).rgb
-
-
-def photograph(rgb: np.ndarray) -> Dataset:
-    return build_image(RGB, np.ascontiguousarray(rgb)[None])
 
 
 def thumbnail() -> Dataset:

@@ -27,10 +27,12 @@ from core.values import Label
 from dicom_node.contexts import STORAGE_CLASSES
 from dicom_node.scu import Outgoing, Verdict
 from dicom_node.wrap import outgoing_of
+from model.rendering import draw_sheet
+from model.synthetic import synthetic_signal
 from records.queries import EcgSummary
 from records.tables import Classification, Disposition, Instance, Report
 from tests.conftest import DATA, need_data
-from tests.intake.image_objects import Format, build_image, ecg_like
+from tests.intake.image_objects import Format, build_image, ecg_like, photograph
 from tests.intake.pdf_objects import build_pdf, encapsulate_pdf
 from tests.intake.test_related_objects import outgoing
 from tests.intake.waveform_objects import Group, beats, build_waveform
@@ -63,6 +65,15 @@ REAL: Mapping[str, str | Reason] = {
     "pages/normal/Normal(119).jpg": JUDGED,
     "pages/normal/Normal(31).jpg": JUDGED,
     "pages/normal/Normal(66).jpg": JUDGED,
+}
+# The same laid upside down: turned and judged as they are upright, or refused where the turn is not sure
+DRAWN = "drawn"
+UPSIDE_DOWN: Mapping[str, str | Reason] = {
+    DRAWN: JUDGED,
+    "sheets/normal/Normal(1).jpg": JUDGED,
+    "pages/normal/Normal(31).jpg": JUDGED,
+    "photos/ecg00009.jpg": JUDGED,
+    "photos/ecg00025.jpg": Reason.UPSIDE_DOWN,
 }
 # Two files of one UID: the second would rightly be kept as a conflict
 NEW_UID = frozenset({"dicom/edge-1channel.dcm"})
@@ -152,6 +163,25 @@ def test_photographs_of_ecgs_are_judged_or_refused_by_the_gate(node: Node, pushe
     ends = [_end(node.wait_ended(pushed[f"photos/{photo}"], ENDED_S)) for photo in PHOTOS]
     assert set(ends) <= {JUDGED, *GATED}
     assert ends.count(JUDGED) >= LEAST_PHOTOS_JUDGED
+
+
+@pytest.mark.parametrize("name", UPSIDE_DOWN)
+def test_a_sheet_that_lies_upside_down_ends_as_it_does_upright_or_says_why_not(
+    name: str, node: Node, tmp_path: Path
+) -> None:
+    upright, turned = (outgoing(photograph(np.rot90(_picture(name), way)), tmp_path) for way in (0, 2))
+    assert {one.verdict for one in node.push([upright, turned])} == {Verdict.DELIVERED}
+    first, second = (node.wait_ended(one.sop_instance_uid, ENDED_S) for one in (upright, turned))
+    assert (_end(first), _end(second)) == (JUDGED, UPSIDE_DOWN[name])
+    if name == DRAWN:
+        assert second.labels == first.labels
+
+
+def _picture(name: str) -> np.ndarray:
+    if name == DRAWN:
+        return draw_sheet(synthetic_signal(70)).rgb
+    with Image.open(need_data(name)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 @LESS_OFTEN
