@@ -16,7 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from dicom_node.scu import Outgoing, Verdict
+from records.tables import Job
 from tests.faults.fuzz import exchange
 from tests.faults.harness import Broker, FaultNode, Forks, must_hold, running_broker
 from tests.faults.held import memory_bytes
@@ -30,6 +33,7 @@ PAUSE_S = (0.05, 0.5)  # between two pushes of a sender
 FAULT_S = (2.0, 8.0)  # between two faults
 SENDERS = 3
 WARM = 20
+MOST_WAITING = 60  # unanswered ECGs at which senders wait: a soak is no race with a slow machine
 FAULTY = 2 / 3  # of the time with faults; in the rest no process is killed
 FLAT, SLACK_BYTES = 1.25, 64 << 20  # most growth of a process's memory in the time without faults
 SPARE = 3  # threads and descriptors that may be more, as a pool of the database's connections opens
@@ -79,7 +83,7 @@ def _send_all_the_time(node: FaultNode, soak: Soak, number: int, stop: threading
     chance = random.Random(f"{soak.seed}/sender/{number}")
     count = 0
     while not stop.wait(chance.uniform(*PAUSE_S)):
-        if pause.is_set():
+        if pause.is_set() or _unanswered(node) > MOST_WAITING:
             continue
         count += 1
         if chance.random() < 0.1:
@@ -96,6 +100,11 @@ def _send_all_the_time(node: FaultNode, soak: Soak, number: int, stop: threading
             soak.note("acknowledged", one)
         else:
             soak.note("not acknowledged")
+
+
+def _unanswered(node: FaultNode) -> int:
+    with node.database.reading() as session:
+        return session.scalar(select(func.count()).where(Job.ended_at.is_(None))) or 0
 
 
 def _fuzz(node: FaultNode, soak: Soak, case: int, chance: random.Random) -> None:
