@@ -1,6 +1,7 @@
 """T18-T20: what does not fit together, who is not known, and what is no data set get exactly the table's answers.
 
-To see each fail: its check in Intake._check, judge_caller or strict.walk taken out: 0x0000 or an association.
+Seen to fail with each check of a class or UID taken out of dicom_node/intake.py (0x0000, and a file), with a
+judge_caller that welcomes everyone, and with a preamble that is a program's in dicom_node/spool.py.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,8 @@
 line or exception ever holds patient data.
 
 Seen to fail without `association_id` in the deliveries' events, with `format_exc_info` in place of `_without_words` in
-core/logs.py, and with a broker when Celery sets up logging (`worker.tasks._leave_logs_alone` not connected).
+from records.database import Database
+from tests.faults.harness import FaultNode, MakeNode, running_broker
 """
 
 import json
@@ -13,12 +14,20 @@ from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from core.errors import DatabaseAway
 from core.logs import start_logging
 from core.settings import Settings
 from core.states import EventKind
 from records.audit_search import Search, export_trail
+<<<<<<< HEAD
 from tests.faults.harness import FaultNode, MakeNode, running_broker
+=======
+from records.database import Database
+from tests.faults.harness import FaultNode, Forks
+>>>>>>> 6bf8381 (An error of the database repeats no patient data; what was seen red is told)
 from tests.faults.objects import CANARY, ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.tally import Report
@@ -79,3 +88,11 @@ def test_an_exception_is_logged_by_type_and_place_without_its_words(
     assert CANARY not in written
     assert written.count("ValueError") == 2
     assert "test_t23_logs.py" in written
+
+
+def test_an_error_of_the_database_does_not_repeat_what_was_asked_with(database: Database) -> None:
+    with pytest.raises((DBAPIError, DatabaseAway)) as raised, database.reading() as session:
+        session.execute(text("SELECT 1 FROM nowhere WHERE name = :name"), {"name": CANARY})
+    said = f"{raised.value} {raised.value.__cause__}"
+    assert "nowhere" in said
+    assert CANARY not in said
