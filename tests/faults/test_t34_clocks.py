@@ -1,6 +1,6 @@
 """T34: processes whose clocks are wrong, or are set while they run, lose nothing and keep UTC in the trail.
 
-To see it fail: leases measured by `datetime.now` in claim_jobs (the fast worker takes what the slow one holds), and
+Seen to fail with leases measured by `datetime.now` in claim_jobs (the fast worker takes what the slow one holds), and
 without `_clock_was_set` in Sweep (a file of a transaction that is still running is removed).
 """
 
