@@ -2,8 +2,8 @@
 line or exception ever holds patient data.
 
 Seen to fail without `association_id` in the deliveries' events, with `format_exc_info` in place of `_without_words` in
-from records.database import Database
-from tests.faults.harness import FaultNode, MakeNode, running_broker
+core/logs.py, with a broker when Celery sets up logging (`worker.tasks._leave_logs_alone` not connected), and without
+`hide_parameters` of either engine.
 """
 
 import json
@@ -22,12 +22,8 @@ from core.logs import start_logging
 from core.settings import Settings
 from core.states import EventKind
 from records.audit_search import Search, export_trail
-<<<<<<< HEAD
-from tests.faults.harness import FaultNode, MakeNode, running_broker
-=======
 from records.database import Database
-from tests.faults.harness import FaultNode, Forks
->>>>>>> 6bf8381 (An error of the database repeats no patient data; what was seen red is told)
+from tests.faults.harness import FaultNode, MakeNode, running_broker
 from tests.faults.objects import CANARY, ecg_object
 from tests.faults.scripted_pacs import ScriptedPacs
 from tests.tally import Report

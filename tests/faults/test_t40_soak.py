@@ -1,8 +1,8 @@
 """T40: mixed senders and seeded faults for a while; `make soak` runs it for as long as is wanted.
 
-Seen to fail in half a minute with a listener that leaks a thread a store, and one that leaks a descriptor a
-store. A leak of 4 MB a store was not seen in half a minute, in which few are stored on a busy machine: the allowance is
-64 MB and a quarter. To see it fail, too: a PACS that drops what it said it keeps, and claims that never run out.
+Seen to fail in half a minute with a listener that leaks a thread a store, and one that leaks a descriptor a store. A
+leak of 4 MB a store was not seen in half a minute, in which few are stored on a busy machine: the allowance is 64 MB
+and a quarter. To see it fail, too: a PACS that drops what it said it keeps, and claims that never run out.
 """
 
 from pathlib import Path
