@@ -163,9 +163,9 @@ def losses(config: Config, seeds: int) -> dict[str, Config]:
 def end_to_end(config: Config, epochs: int) -> dict[str, Config]:
     """Both phases by the two losses that were ahead on frozen features and by the default one; and the head alone."""
     both = replace(config, last_stage="residual", refit=False, epochs=epochs, patience=epochs)
-    chosen: tuple[Loss, ...] = ("weighted_cross_entropy", "cross_entropy", "adaptive")
+    chosen: tuple[Loss, ...] = ("weighted_cross_entropy", "adaptive", "cross_entropy")
     alone = {"head alone": replace(both, loss="weighted_cross_entropy", epochs=0)}
-    return alone | {f"end to end {loss}": replace(both, loss=loss) for loss in chosen}
+    return alone | {f"end to end {loss} at {both.tuning_rate:g}": replace(both, loss=loss) for loss in chosen}
 
 
 def main(arguments: list[str]) -> None:
