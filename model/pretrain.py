@@ -44,6 +44,11 @@ class Lesson:
     rows: NDArray[np.int64]
     targets: NDArray[np.float32]
 
+    def own(self) -> Cache:
+        """The rows alone, in memory."""
+        keys = [self.cache.keys[row] for row in self.rows]
+        return Cache(self.cache.activations[self.rows], keys, self.cache.variants[self.rows])
+
     def batch(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.cache.activations[self.rows[places]].astype(np.float32), self.targets[places]
 
@@ -73,7 +78,7 @@ def pretrain(
     if network.name == "resnet50v2" and config.last_stage == "residual":
         start_last_stage(network, cache.activations)
     learned, watched = (_lesson(cache, exams, targets, held_out) for held_out in (False, True))
-    pooled = pooled_features(network, cache, out / "pooled.npy")[learned.rows]
+    pooled = pooled_features(network, learned.own(), out / "pooled.npy")
     model = _taught(network, pooled, learned.targets)
     say(f"before: {explained_share(model, watched):.4f} of the watched variance explained")
     _teach(model, learned, watched, config, out, epochs, say)
