@@ -30,10 +30,11 @@ from model.training_data import activated, pooled_features, variants_of
 from model.weights_file import save_weights
 
 EPOCHS = 30
-RATE = 1e-4  # Adam: stage and readout start as a useful function
-RIDGE = 0.1  # of the readout at the start, as a share of the maps' variance
+RATE = 3e-5  # Adam: stage and readout start as a useful function
+RIDGE = 3.0  # of the readout at the start, as a share of the maps' variance: explained most of the validation part
 READOUT = "signal"
-_STATE, _LOG = "pretrain-state.npz", "pretrain-epochs.csv"
+PATIENCE = 3  # epochs without a better one
+_STATE, _LOG, _BEST = "pretrain-state.npz", "pretrain-epochs.csv", "pretrain-best.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +81,6 @@ def pretrain(
     learned, watched = (_lesson(cache, exams, targets, held_out) for held_out in (False, True))
     pooled = pooled_features(network, learned.own(), out / "pooled.npy")
     model = _taught(network, pooled, learned.targets)
-    say(f"before: {explained_share(model, watched):.4f} of the watched variance explained")
     _teach(model, learned, watched, config, out, epochs, say)
     save_weights(network, out / "weights.npz")
     return out / "weights.npz"
@@ -113,17 +113,42 @@ def _taught(network: keras.Model, pooled: NDArray[np.float32], targets: NDArray[
 def _teach(
     model: keras.Model, learned: Lesson, watched: Lesson, config: Config, out: Path, epochs: int, say: Say
 ) -> None:
+    """Train until `epochs` or until patience ends; the weights that explained most of the watched exams stay."""
     begin = _restore(model, out)
-    for epoch in range(begin, epochs):
+    if not begin:
+        _end_epoch(model, out, 0, float("nan"), watched, say)
+        begin = 1
+    for epoch in range(begin, epochs + 1):
+        if epoch - 1 - _best(out)[0] >= PATIENCE:
+            break
         order = np.random.default_rng([config.seed, epoch]).permutation(len(learned.rows))
         firsts = range(0, len(order), config.batch_size)
         losses = [
             float(model.train_on_batch(*learned.batch(np.sort(order[first : first + config.batch_size]))))
-            for first in steps(firsts, len(firsts), f"epoch {epoch + 1} of {epochs}")
+            for first in steps(firsts, len(firsts), f"epoch {epoch} of {epochs}")
         ]
-        row = {"epoch": epoch, "loss": f"{np.mean(losses):.6g}", "explained": f"{explained_share(model, watched):.4f}"}
-        _save(model, out, epoch + 1, row)
-        say(f"epoch {epoch + 1} of {epochs}: loss {row['loss']}, {row['explained']} of the watched variance explained")
+        _end_epoch(model, out, epoch, float(np.mean(losses)), watched, say)
+    with np.load(out / _BEST, allow_pickle=False) as file:
+        model.set_weights([file[f"{n}"] for n in range(len(model.weights))])
+
+
+def _end_epoch(model: keras.Model, out: Path, epoch: int, loss: float, watched: Lesson, say: Say) -> None:
+    share = explained_share(model, watched)
+    better = epoch == 0 or share > _best(out)[1]
+    if better:
+        draft = out / f"draft-{_BEST}"
+        np.savez(draft, **{f"{n}": one for n, one in enumerate(model.get_weights())})
+        draft.replace(out / _BEST)
+    _save(model, out, epoch + 1, {"epoch": epoch, "loss": f"{loss:.6g}", "explained": f"{share:.4f}"})
+    say(f"after epoch {epoch}: loss {loss:.6g}, {share:.4f} of the watched variance explained")
+
+
+def _best(out: Path) -> tuple[int, float]:
+    """The epoch that explained most, and how much; without exams to watch the last one."""
+    with (out / _LOG).open(encoding="utf-8", newline="") as file:
+        seen = [(int(row["epoch"]), float(row["explained"])) for row in csv.DictReader(file)]
+    known = [one for one in seen if not np.isnan(one[1])]
+    return max(known, key=lambda one: one[1]) if known else (seen[-1][0], -np.inf)
 
 
 def explained_share(model: keras.Model, lesson: Lesson) -> float:

@@ -1,6 +1,6 @@
 """What a signal says of itself is measured right, and the last stage learns it; a killed run goes on.
 
-Seen to fail: with a learning rate of 0; with a state that is not read again.
+Seen to fail: with a learning rate of 0; with a state that is not read again; without patience.
 """
 
 import os
@@ -55,18 +55,28 @@ def test_a_record_without_beats_has_no_targets() -> None:
 
 def test_the_last_stage_learns_and_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model.pretrain.RIDGE", 100.0)  # else the readout of drawn signals starts where it should end
+    monkeypatch.setattr("model.pretrain.PATIENCE", 99)
     data = draw_data_folder(tmp_path / "data", sheets=0, signals=6)
     config = Config(height=96, width=160, signal_variants=2, batch_size=8, precision="float32")
     init = shipped_model_dir() / WEIGHTS
     said: list[str] = []
     pretrain(data, tmp_path / "out", init, config, epochs=3, say=said.append)
     weights = pretrain(data, tmp_path / "out", init, config, epochs=5, say=said.append)
-    with (tmp_path / "out" / "pretrain-epochs.csv").open() as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == len([line for line in said if line.startswith("epoch")]) == 5
-    assert said[0].startswith("before")
-    assert losses[-1] < 0.8 * losses[0]
+    log = read(tmp_path / "out")
+    assert [row["epoch"] for row in log] == ["0", "1", "2", "3", "4", "5"]
+    assert len(said) == len(log)
+    assert float(log[-1]["loss"]) < 0.8 * float(log[1]["loss"])
     assert weights.stat().st_size > 1_000_000
+    monkeypatch.setattr("model.pretrain.PATIENCE", 1)
+    pretrain(data, tmp_path / "out", init, config, epochs=60, say=said.append)
+    explained = [float(row["explained"]) for row in read(tmp_path / "out")]
+    assert len(explained) < 61
+    assert explained[-1] < max(explained)
+
+
+def read(out: Path) -> list[dict[str, str]]:
+    with (out / "pretrain-epochs.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_folder_without_signals_is_refused(tmp_path: Path) -> None:
