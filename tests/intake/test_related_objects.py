@@ -144,5 +144,5 @@ def test_with_waveform_only_a_pdf_that_came_first_waits_and_ends_as_superseded(t
         )
         assert (_reports(node, gone), _reports(node, judged) > 0) == (0, True)
         alone = node.wait_ended(lone.SOPInstanceUID)
-        assert (alone.state, alone.reason) == (JobState.NOT_DIAGNOSTIC, Reason.NOT_AN_ECG)
+        assert (alone.state, alone.reason) == (JobState.NOT_DIAGNOSTIC, Reason.UNREADABLE)
         assert _reports(node, alone) == 1
