@@ -32,7 +32,7 @@ WHY = ("--why", "test")
 
 @dataclass
 class House:
-    """A node with a worker, its commands, what its PACS holds, its first answer, and a model that always says `said`."""
+    """A node with a worker, its commands, what its PACS holds, its first answer, and a model saying `said` of all."""
 
     node: Node
     command: Commands
