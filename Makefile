@@ -43,7 +43,7 @@ lint: $(STAMP)-dev ## Check style, types and the import contract
 	@$(BIN)/lint-imports
 
 bench: $(STAMP)-dev ## Compare speeds with other programs, in one run, as ratios
-	@for bench in receiving latency memory model_speed intake_speed dead_broker drain; do echo "== $$bench"; $(BIN)/python -m benchmarks.$$bench || exit 1; done
+	@for bench in receiving latency memory model_speed intake_speed dead_broker drain trail_speed console_speed; do echo "== $$bench"; $(BIN)/python -m benchmarks.$$bench || exit 1; done
 
 lock: $(STAMP)-dev ## Resolve the hash-pinned requirements again
 	@set -e; compile="$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

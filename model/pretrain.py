@@ -5,7 +5,6 @@ killed run goes on after its last finished epoch. Exams of the test part are not
 part are watched. WORK is where pictures and activations are kept; that of a training on the same data has them already.
 """
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from model.progress import steps
 from model.targets import COUNT, targets_of
 from model.train import Say, load_init
 from model.training_data import activated, pooled_features, variants_of
+from model.training_log import TrainingLog, read_log
 from model.weights_file import save_weights
 
 EPOCHS = 30
@@ -139,14 +139,13 @@ def _end_epoch(model: keras.Model, out: Path, epoch: int, loss: float, watched: 
         draft = out / f"draft-{_BEST}"
         np.savez(draft, **{f"{n}": one for n, one in enumerate(model.get_weights())})
         draft.replace(out / _BEST)
-    _save(model, out, epoch + 1, {"epoch": epoch, "loss": f"{loss:.6g}", "explained": f"{share:.4f}"})
+    _save(model, out, epoch, loss, share)
     say(f"after epoch {epoch}: loss {loss:.6g}, {share:.4f} of the watched variance explained")
 
 
 def _best(out: Path) -> tuple[int, float]:
     """The epoch that explained most, and how much; without exams to watch the last one."""
-    with (out / _LOG).open(encoding="utf-8", newline="") as file:
-        seen = [(int(row["epoch"]), float(row["explained"])) for row in csv.DictReader(file)]
+    seen = [(int(row["epoch"]), row["explained"]) for row in read_log(out, _LOG)]
     known = [one for one in seen if not np.isnan(one[1])]
     return max(known, key=lambda one: one[1]) if known else (seen[-1][0], -np.inf)
 
@@ -179,18 +178,14 @@ def _restore(model: keras.Model, out: Path) -> int:
         return int(file["epoch"])
 
 
-def _save(model: keras.Model, out: Path, epoch: int, row: dict[str, Any]) -> None:
+def _save(model: keras.Model, out: Path, epoch: int, loss: float, share: float) -> None:
     """Log first, state last: an epoch that is logged twice was killed between them."""
-    path = out / _LOG
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    log = TrainingLog(out, _LOG)
+    log.add(epoch, {"loss": loss, "explained": share})
+    log.close()
     arrays = {f"now/{n}": np.asarray(ops.convert_to_numpy(one)) for n, one in enumerate(_variables(model))}
     draft = out / f"draft-{_STATE}"
-    np.savez(draft, epoch=epoch, **arrays)
+    np.savez(draft, epoch=epoch + 1, **arrays)
     draft.replace(out / _STATE)
 
 

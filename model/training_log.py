@@ -13,15 +13,16 @@ EVENTS = "tensorboard"
 
 
 class TrainingLog:
-    """Appends to `epochs.csv` and to event files in `tensorboard/` of a folder; a resumed training goes on in both."""
+    """Appends to a CSV file and to event files in `tensorboard/` of a folder; a resumed training goes on in both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = LOG) -> None:
         self._folder = folder
+        self._name = name
         self._events: EventFileWriter | None = None
 
     def add(self, epoch: int, values: dict[str, float]) -> None:
         """One epoch's figures, by name."""
-        path = self._folder / LOG
+        path = self._folder / self._name
         row = {"epoch": str(epoch)} | {name: f"{value:.6g}" for name, value in sorted(values.items())}
         new = not path.exists()
         with path.open("a", encoding="utf-8", newline="") as file:
@@ -48,7 +49,7 @@ class TrainingLog:
         self._events.flush()
 
 
-def read_log(folder: Path) -> list[dict[str, float]]:
+def read_log(folder: Path, name: str = LOG) -> list[dict[str, float]]:
     """Every logged epoch's figures, `epoch` among them."""
-    with (folder / LOG).open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    with (folder / name).open(encoding="utf-8", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

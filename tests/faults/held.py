@@ -19,7 +19,7 @@ from tests.servers import wait_until
 
 SPARE = 2
 LISTENER_BYTES = 512 << 20  # never more, whatever is sent
-QUIET_S, LOOK_S = 1.0, 0.1
+QUIET_S = 1.0  # unchanged for so long, a process is at rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,6 @@ def base_of(pid: int, settings: Settings, deadline_s: float = 60.0) -> Held:
 
     def is_quiet() -> bool:
         nonlocal last, since
-        time.sleep(LOOK_S)  # between two looks, not for an event
         now = held_by(pid, settings)
         if (now.threads, now.descriptors) != (last.threads, last.descriptors):
             since = time.monotonic()
@@ -81,7 +80,14 @@ def base_of(pid: int, settings: Settings, deadline_s: float = 60.0) -> Held:
 
 def need_back(pid: int, base: Held, settings: Settings, name: str, deadline_s: float = 60.0) -> None:
     """Wait until a process is back at its base. Fails with what it held before and holds now."""
-    end = time.monotonic() + deadline_s
-    while not (now := held_by(pid, settings)).is_back_at(base) and time.monotonic() < end:
-        time.sleep(LOOK_S)
-    assert now.is_back_at(base), f"I7: {name} held {base} before the fault and holds {now} now"
+    now = base
+
+    def is_back() -> bool:
+        nonlocal now
+        now = held_by(pid, settings)
+        return now.is_back_at(base)
+
+    try:
+        wait_until(is_back, deadline_s, f"I7: {name} is back at {base}")
+    finally:
+        print(f"{name} holds {now}")
