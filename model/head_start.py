@@ -39,18 +39,6 @@ def start_head(
     return found[:-classes].reshape(maps, classes), found[-classes:]
 
 
-def start_readout(
-    inputs: NDArray[np.float32], targets: NDArray[np.float32], ridge: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernel (maps, targets) and bias (targets,) of ridge regression; `ridge` is a share of the maps' mean variance."""
-    mean, level = inputs.mean(axis=0), targets.mean(axis=0)
-    centred = (inputs - mean).astype(np.float64)
-    gram = centred @ centred.T
-    gram[np.diag_indices_from(gram)] += max(ridge * float(np.trace(gram)) / len(gram), 1e-9)
-    kernel = centred.T @ np.linalg.solve(gram, (targets - level).astype(np.float64))
-    return kernel.astype(np.float32), (level - mean @ kernel).astype(np.float32)
-
-
 def _weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """One picture's weight; they sum to one."""
     counts = np.bincount(labels, minlength=classes + 1)

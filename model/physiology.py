@@ -5,6 +5,8 @@ R and leaves Q (Fourth Universal Definition of Myocardial Infarction, 2018). The
 II alone, so that Einthoven's and Goldberger's relations stay true.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,19 +53,55 @@ def _changed(signal: Signal, rng: np.random.Generator, st_mv: float, q_wave: boo
     beats = find_beats(signal)
     if len(beats) < 2 or any(lead not in signal.leads for lead in _SHARED):
         return signal
-    territory = TERRITORIES[str(rng.choice(list(TERRITORIES)))]
+    return _with_wall(signal, beats, str(rng.choice(list(TERRITORIES))), Injury(st_mv, q_wave), rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Injury:
+    """What a wall does to the leads that face it: ST change and T change at their largest, mV, and necrosis."""
+
+    st_mv: float
+    q_wave: bool
+    t_mv: float = 0.0
+
+
+def with_injury(signal: Signal, territory: str, injury: Injury, rng: np.random.Generator) -> Signal:
+    """The same heart with a wall of `TERRITORIES` injured, scarred or both; as it is when no beats are found."""
+    beats = find_beats(signal)
+    if len(beats) < 2 or any(lead not in signal.leads for lead in _SHARED):
+        return signal
+    return _with_wall(signal, beats, territory, injury, rng)
+
+
+def _with_wall(
+    signal: Signal, beats: NDArray[np.int64], territory: str, injury: Injury, rng: np.random.Generator
+) -> Signal:
     samples = min(lead.size for lead in signal.leads.values())
-    st = st_mv * _segments(beats, samples, signal.sampling_rate_hz, rng)
-    q = _necrosis(beats, samples, signal.sampling_rate_hz) if q_wave else np.zeros(samples)
+    rate = signal.sampling_rate_hz
+    st = injury.st_mv * _segments(beats, samples, rate, rng)
+    if injury.t_mv:
+        st += injury.t_mv * _repolarisation(beats, samples, rate)
+    q = _necrosis(beats, samples, rate) if injury.q_wave else np.zeros(samples)
     deep = float(rng.uniform(0.2, 0.6))
     change = {}
-    for lead, part in zip(_SHARED, territory, strict=True):
+    for lead, part in zip(_SHARED, TERRITORIES[territory], strict=True):
         part *= float(rng.uniform(0.7, 1.3))
         change[lead] = part * st - (deep * max(part, 0.0)) * q
     one, two = change["I"], change["II"]
     change |= {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
     leads = {name: (values[:samples] + change[name]).astype(np.float32) for name, values in signal.leads.items()}
-    return Signal(leads, signal.sampling_rate_hz)
+    return Signal(leads, rate)
+
+
+def _repolarisation(beats: NDArray[np.int64], samples: int, rate: float) -> NDArray[np.float64]:
+    """A bump of height one at every T wave."""
+    typical = float(np.median(np.diff(beats))) / rate
+    centre, width = min(0.28, 0.42 * typical), 0.045
+    time = np.arange(samples) / rate
+    curve = np.zeros(samples)
+    for beat in beats:
+        curve += np.exp(-0.5 * ((time - beat / rate - centre) / width) ** 2)
+    return curve
 
 
 def _segments(beats: NDArray[np.int64], samples: int, rate: float, rng: np.random.Generator) -> NDArray[np.float64]:

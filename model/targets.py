@@ -25,6 +25,7 @@ NAMES = (
     *(f"r_{lead}" for lead in LEADS),
 )
 COUNT = len(NAMES)
+LEAD_NAMES = ("st", "t", "r", "q")
 _DRIFT_HZ = 0.5
 _BEFORE_S, _AFTER_S = 0.25, 0.45  # of a median beat, around R
 _ISO_S = (-0.09, -0.05)  # the PR segment, from R
@@ -47,8 +48,19 @@ class Beat:
         return self.leads[:, max(0, first) : last]
 
 
-def targets_of(signal: Signal) -> NDArray[np.float32] | None:
-    """The targets in the order of `NAMES`, each about -1 to 1; None where beats or leads are missing."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What there is to learn: `whole` in the order of `NAMES`, `leads` (12, 4) in that of `LEADS` and `LEAD_NAMES`.
+
+    Each value is about -1 to 1. A lead's q is how deep it goes before R, as a share of its QRS.
+    """
+
+    whole: NDArray[np.float32]
+    leads: NDArray[np.float32]
+
+
+def targets_of(signal: Signal) -> Targets | None:
+    """The targets; None where beats or leads are missing."""
     beats = find_beats(signal)
     if len(beats) < 4 or any(lead not in signal.leads for lead in LEADS):
         return None
@@ -56,23 +68,35 @@ def targets_of(signal: Signal) -> NDArray[np.float32] | None:
     gaps = np.diff(beats) / signal.sampling_rate_hz
     rate = 60.0 / float(np.median(gaps))
     irregularity = float(np.std(gaps) / np.mean(gaps))
+    leads = _lead_targets(beat)
     qrs = beat.part(*_QRS_S)
-    height = np.maximum(np.ptp(qrs, axis=1), 0.05)
     net = qrs.max(axis=1) + qrs.min(axis=1)
     angle = float(np.arctan2(net[LEADS.index("aVF")], net[LEADS.index("I")]))
-    st = np.median(beat.part(*_ST_S), axis=1) / height
-    t_wave = _extreme(beat.part(*_T_S)) / height
     values = [
         (rate - 75.0) / 40.0,
         min(irregularity, 0.5) * 4.0 - 0.5,
         np.cos(angle),
         np.sin(angle),
         (qrs_width(beat) - 0.1) / 0.04,
-        *np.clip(4.0 * st, -2, 2),
-        *np.clip(2.0 * t_wave, -2, 2),
-        *(net / height),
+        *leads[:, :3].T.ravel(),
     ]
-    return np.clip(np.array(values, np.float32), -3, 3)
+    return Targets(np.clip(np.array(values, np.float32), -3, 3), leads)
+
+
+def _lead_targets(beat: Beat) -> NDArray[np.float32]:
+    qrs = beat.part(*_QRS_S)
+    height = np.maximum(np.ptp(qrs, axis=1), 0.05)
+    st = np.median(beat.part(*_ST_S), axis=1) / height
+    t_wave = _extreme(beat.part(*_T_S)) / height
+    net = (qrs.max(axis=1) + qrs.min(axis=1)) / height
+    q_wave = np.array([_before_top(lead) for lead in qrs]) / height
+    values = [np.clip(4.0 * st, -2, 2), np.clip(2.0 * t_wave, -2, 2), net, 2.0 * q_wave]
+    return np.stack(values, axis=1).astype(np.float32)
+
+
+def _before_top(lead: NDArray[np.float64]) -> float:
+    """How far a QRS complex goes below its level before its highest point."""
+    return max(0.0, -float(lead[: int(lead.argmax()) + 1].min()))
 
 
 def median_beat(signal: Signal, beats: NDArray[np.int64]) -> Beat:

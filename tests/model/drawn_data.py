@@ -20,10 +20,11 @@ KINDS = {
 }
 
 
-def draw_data_folder(folder: Path, sheets: int, signals: int) -> Path:
-    """`sheets` pictures and `signals` records of each label, and one sheet of a label that the network lacks."""
+def draw_data_folder(folder: Path, sheets: int, signals: int, others: int = 0) -> Path:
+    """`sheets` pictures and `signals` records of each label; of labels that the network lacks a sheet, and `others`."""
     rows = [_sheet(folder, label, number) for label in KINDS for number in range(sheets)]
     rows += [_record(folder, label, number) for label in KINDS for number in range(signals)]
+    rows += [_record(folder, "other", number) for number in range(others)]
     rows.append(_sheet(folder, "history_of_mi", 0))
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, restval="")
