@@ -16,6 +16,7 @@ from model.config import Config
 from model.dataset import Exam, prepared_pictures
 from model.preprocessing import PREPROCESSING_VERSION
 from model.progress import steps
+from model.rendering import STYLES_VERSION
 
 _TOGETHER = 32
 
@@ -78,7 +79,7 @@ def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path
 
 def _digest(jobs: Sequence[tuple[Exam, int]]) -> str:
     same_input = PREPROCESSING_VERSION.split(".")[0]
-    told = json.dumps([same_input, [(exam.key, variants) for exam, variants in jobs]])
+    told = json.dumps([same_input, STYLES_VERSION, [(exam.key, variants) for exam, variants in jobs]])
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

@@ -38,6 +38,7 @@ class SheetStyle:
     line_px: int = 2
     names: bool = True
     calibration: bool = True
+    separators: bool = False
     grid: bool = True
     paper: tuple[int, int, int] = (255, 252, 250)
     fine: tuple[int, int, int] = (255, 226, 226)
@@ -48,6 +49,7 @@ class SheetStyle:
 
 
 STANDARD_SHEET = SheetStyle()
+STYLES_VERSION = 2  # of `random_style`: pictures of another version are other pictures
 
 
 def draw_sheet(signal: Signal, style: SheetStyle = STANDARD_SHEET) -> Picture:
@@ -136,6 +138,8 @@ class _Drawing:
         if part.size > 1:
             self._trace(part, left, middle, rate)
             self._name(lead, left, middle)
+            if style.separators and begin_s:
+                self._separate(left, middle)
             width = part.size / rate * style.speed_mm_per_s
             self.boxes.append(LeadBox(lead, self._box(left, middle, width)))
 
@@ -154,6 +158,11 @@ class _Drawing:
         corners = [(0.0, 0.0), (0.2, 0.0), (0.2, height), (0.8, height), (0.8, 0.0), (1.0, 0.0)]
         points = [self._px(left + part * width, middle - up) for part, up in corners]
         self._draw.line(points, fill=style.ink, width=style.line_px)
+
+    def _separate(self, left: float, middle: float) -> None:
+        top = middle - 0.4 * self._style.row_mm
+        ends = [self._px(left, top), self._px(left, top + 3.0)]
+        self._draw.line(ends, fill=self._style.ink, width=self._style.line_px)
 
     def _name(self, lead: str, left: float, middle: float) -> None:
         if self._style.names:
@@ -195,16 +204,24 @@ def random_style(rng: np.random.Generator) -> SheetStyle:
         speed_mm_per_s=float(rng.choice([25.0, 25.0, 25.0, 25.0, 50.0])),
         gain_mm_per_mv=float(rng.choice([10.0, 10.0, 10.0, 10.0, 5.0, 20.0])),
         px_per_mm=float(rng.uniform(3.6, 6.5)),
-        row_mm=float(rng.uniform(20, 34) if rows == 3 else rng.uniform(13, 20)),
+        row_mm=_any_row_mm(rows, rng),
         margin_mm=float(rng.uniform(2, 14)),
         line_px=int(rng.integers(1, 4)),
         names=bool(rng.random() < 0.85),
-        calibration=bool(rng.random() < 0.7),
+        calibration=bool(rng.random() < 0.6),
+        separators=bool(rng.random() < 0.3),
         grid=bool(rng.random() < 0.9),
         fine=fine,
         bold=bold,
         header=("ID 000000  25 mm/s 10 mm/mV",) * int(rng.integers(0, 3)),
     )
+
+
+def _any_row_mm(rows: int, rng: np.random.Generator) -> float:
+    """Programs that lay out for a page set rows much farther apart than carts do."""
+    if rng.random() < 0.35:
+        return float(rng.uniform(34, 58) if rows == 3 else rng.uniform(20, 30))
+    return float(rng.uniform(20, 34) if rows == 3 else rng.uniform(13, 20))
 
 
 def _rules(tint: int, rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -28,7 +28,7 @@ def classifier() -> Classifier:
 
 
 def pictures(count: int) -> list[Picture]:
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(5)
     drawn = [draw_sheet(synthetic_signal(50 + 15 * n, 0.1 * n, seed=n), random_style(rng)) for n in range(count)]
     return [replace(one, frame=n) for n, one in enumerate(drawn)]
 
