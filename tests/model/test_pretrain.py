@@ -23,7 +23,7 @@ from model.drawn_lesson import STRIPS, WHOLE, draw_lesson, strips_of
 from model.physiology import Injury, with_injury
 from model.preprocessing import prepare
 from model.pretrain import pretrain
-from model.rendering import LEADS, draw_standard_sheet
+from model.rendering import LEADS, SheetStyle, draw_sheet
 from model.synthetic import random_signal, synthetic_signal
 from model.targets import LEAD_NAMES, NAMES, targets_of
 from tests.model.drawn_data import draw_data_folder
@@ -85,20 +85,24 @@ def test_hearts_of_formulas_differ_and_obey_einthoven() -> None:
         assert np.isfinite(np.stack(list(heart.leads.values()))).all()
 
 
-def test_a_change_of_one_lead_changes_the_input_where_that_lead_is_said_to_stand() -> None:
-    signal = synthetic_signal(75)
-    leads = dict(signal.leads)
-    leads["V3"] = (leads["V3"] * 0.8).astype(np.float32)
-    pictures = [draw_standard_sheet(one) for one in (signal, Signal(leads, signal.sampling_rate_hz))]
+@pytest.mark.parametrize("changed", ["II", "V5"])
+def test_a_change_of_one_lead_changes_the_input_where_that_lead_is_said_to_stand(changed: str) -> None:
+    beats = synthetic_signal(75)
+    leads = {name: (0.5 * values).astype(np.float32) for name, values in beats.leads.items()}
+    other = {**leads, changed: (0.7 * leads[changed]).astype(np.float32)}
+    style = SheetStyle(layout="12x1", rhythm=(), row_mm=16, margin_mm=12, header=("ID",) * 3)
+    pictures = [draw_sheet(Signal(one, beats.sampling_rate_hz), style) for one in (leads, other)]
     before, after = (prepare(one.rgb, 384, 640) for one in pictures)
     change = np.abs(before.pixels[:, :, 0].astype(int) - after.pixels[:, :, 0])
     rows, columns = np.nonzero(change > 40)  # less is what the sheet's ink in all does to a pixel
     boxes, lead, _said = strips_of(pictures[0].leads, before, np.zeros((12, len(LEAD_NAMES)), np.float32))
-    left, top, right, bottom = boxes[list(lead).index(LEADS.index("V3"))]
+    left, top, right, bottom = boxes[list(lead).index(LEADS.index(changed))] * [640, 384, 640, 384]
     assert rows.size > 50
-    assert (left * 640 - 2 <= columns.min(), columns.max() <= right * 640 + 2) == (True, True)
-    assert (top * 384 - 2 <= rows.min(), rows.max() <= bottom * 384 + 2) == (True, True)
-    assert (right - left) * (bottom - top) < 0.08
+    assert (left - 2 <= columns.min(), columns.max() <= right + 2) == (True, True)
+    assert (top - 2 <= rows.min(), rows.max() <= bottom + 2) == (True, True)
+    beat = (right - left) * 0.08  # of ten seconds
+    assert (columns.min() < left + beat, columns.max() > right - beat) == (True, True)
+    assert bottom - top < 384 / 12
 
 
 def test_a_lesson_is_the_same_for_the_same_seed_and_its_areas_add_up() -> None:
