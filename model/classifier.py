@@ -149,17 +149,12 @@ def _config_of(card: Card) -> Config:
 def _network(config: Config, weights: Path, threads: int, precision: Precision) -> Any:
     import keras
 
-    from model.network import build_network
+    from model.network import network_in
     from model.weights_file import load_weights
 
     if threads and keras.backend.backend() == "tensorflow":
         _limit_threads(threads)
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(precision)
-    try:
-        network = build_network(config)
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
+    network = network_in(config, precision)
     load_weights(network, weights)
     return network
 

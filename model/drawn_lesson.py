@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import Rejected
 from core.values import Box, LeadBox, Signal
 from model.augmentation import augment_signal
 from model.dataset import STANDARD_SHARE
@@ -24,6 +25,8 @@ WALLS = tuple(TERRITORIES)
 WHOLE = COUNT + 2 * len(WALLS)  # of a sheet: its signal's targets, then injury and scar by wall
 FORMULA_SHARE = 0.4  # of hearts; the others are records
 _LARGEST_MV = 0.5  # ST change that counts as one
+# Shares of hearts up to which each change is made; the rest stay as they are
+_ACUTE, _EVOLVING, _OLD, _ISCHAEMIC = 0.25, 0.4, 0.55, 0.65
 _MOST_TRIES = 20
 
 
@@ -64,7 +67,7 @@ def _overlap(begin: NDArray[np.float32], end: NDArray[np.float32], cells: int) -
 
 
 def draw_lesson(records: Sequence[Signal], count: int, size: tuple[int, int], seed: Sequence[int]) -> Drawn:
-    """So many sheets of (height, width); the same for the same records and seed."""
+    """So many sheets of (height, width); the same for the same records and seed. Raises Rejected."""
     sheets = [_draw_one(records, size, np.random.default_rng([*seed, number])) for number in range(count)]
     return join(sheets)
 
@@ -93,7 +96,7 @@ def _draw_one(records: Sequence[Signal], size: tuple[int, int], rng: np.random.G
         boxes, lead, said = strips_of(picture.leads, prepared, found.leads)
         whole = np.concatenate([found.whole, walls])
         return Drawn(prepared.pixels[None, :, :, 0], whole[None], boxes[None], lead[None], said[None])
-    raise ValueError("no sheet could be drawn of these records")
+    raise Rejected(f"{_MOST_TRIES} records in a row gave no sheet with measurable beats; check the folder's signals")
 
 
 def _changed_heart(records: Sequence[Signal], rng: np.random.Generator) -> tuple[Signal, NDArray[np.float32]]:
@@ -103,7 +106,7 @@ def _changed_heart(records: Sequence[Signal], rng: np.random.Generator) -> tuple
     walls = np.zeros((2, len(WALLS)), np.float32)
     wall = int(rng.integers(len(WALLS)))
     way = rng.random()
-    if way < 0.65:
+    if way < _ISCHAEMIC:
         injury = _any_injury(way, rng)
         signal = with_injury(signal, WALLS[wall], injury, rng)
         walls[:, wall] = injury.st_mv / _LARGEST_MV, float(injury.q_wave)
@@ -111,12 +114,12 @@ def _changed_heart(records: Sequence[Signal], rng: np.random.Generator) -> tuple
 
 
 def _any_injury(way: float, rng: np.random.Generator) -> Injury:
-    """Acute, in between, old, or the depression that ischaemia makes."""
-    if way < 0.25:
+    """Acute, evolving, old, or the depression that ischaemia makes."""
+    if way < _ACUTE:
         return Injury(float(rng.uniform(0.08, 0.5)), bool(rng.random() < 0.4))
-    if way < 0.4:
+    if way < _EVOLVING:
         return Injury(float(rng.uniform(0.05, 0.25)), q_wave=True, t_mv=-float(rng.uniform(0.1, 0.6)))
-    if way < 0.55:
+    if way < _OLD:
         return Injury(0.0, q_wave=True, t_mv=-float(rng.uniform(0.0, 0.4)))
     return Injury(-float(rng.uniform(0.05, 0.25)), q_wave=False, t_mv=-float(rng.uniform(0.0, 0.3)))
 

@@ -43,17 +43,13 @@ def disagreement(exported: Path, golden: Path) -> float:
 
 
 def _save(card: Card, weights: Path, to: Path) -> None:
-    import keras
     import tensorflow as tf
 
-    from model.network import HEAD, build_network, explained
+    from model.network import HEAD, explained, network_in
     from model.weights_file import load_weights
 
     config = config_from(card.config)
-    before = keras.mixed_precision.dtype_policy()  # of a training in the same process, if there was one
-    keras.mixed_precision.set_dtype_policy("float32")
-    network = build_network(config)
-    keras.mixed_precision.set_dtype_policy(before)
+    network = network_in(config, "float32")
     load_weights(network, weights)
     module = tf.Module()
     module.network = explained(network)

@@ -24,6 +24,16 @@ DROP = "drop"
 _MEANS = (-123.68, -116.779, -103.939)
 
 
+def network_in(config: Config, precision: str) -> keras.Model:
+    """An untrained network of a keras dtype policy, whatever the process trained or runs besides."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(precision)
+    try:
+        return build_network(config)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
 def build_network(config: Config) -> keras.Model:
     """An untrained network: float (batch, height, width, 3) in 0 to 255 to logits (batch, labels)."""
     inputs = keras.Input((config.height, config.width, 3), name="picture")

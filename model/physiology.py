@@ -23,6 +23,8 @@ TERRITORIES = {
 _SHARED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 _QRS_HZ = (5.0, 25.0)
 _REFRACTORY_S = 0.25
+_T_S, _T_SHARE = 0.28, 0.42  # peak of T behind R: of a slow heart, and as a share of the gap between fast beats
+_T_WIDTH_S = 0.045  # standard deviation of a T wave
 INFARCT_MV = (0.15, 0.5)  # ST change at its largest; 0.2 mV in V2 and V3 is the definition's limit
 VARIANT_MV = (0.0, 0.07)  # within what healthy hearts show
 
@@ -50,10 +52,7 @@ def find_beats(signal: Signal) -> NDArray[np.int64]:
 
 
 def _changed(signal: Signal, rng: np.random.Generator, st_mv: float, q_wave: bool) -> Signal:
-    beats = find_beats(signal)
-    if len(beats) < 2 or any(lead not in signal.leads for lead in _SHARED):
-        return signal
-    return _with_wall(signal, beats, str(rng.choice(list(TERRITORIES))), Injury(st_mv, q_wave), rng)
+    return with_injury(signal, str(rng.choice(list(TERRITORIES))), Injury(st_mv, q_wave), rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,6 @@ def with_injury(signal: Signal, territory: str, injury: Injury, rng: np.random.G
     beats = find_beats(signal)
     if len(beats) < 2 or any(lead not in signal.leads for lead in _SHARED):
         return signal
-    return _with_wall(signal, beats, territory, injury, rng)
-
-
-def _with_wall(
-    signal: Signal, beats: NDArray[np.int64], territory: str, injury: Injury, rng: np.random.Generator
-) -> Signal:
     samples = min(lead.size for lead in signal.leads.values())
     rate = signal.sampling_rate_hz
     st = injury.st_mv * _segments(beats, samples, rate, rng)
@@ -96,7 +89,7 @@ def _with_wall(
 def _repolarisation(beats: NDArray[np.int64], samples: int, rate: float) -> NDArray[np.float64]:
     """A bump of height one at every T wave."""
     typical = float(np.median(np.diff(beats))) / rate
-    centre, width = min(0.28, 0.42 * typical), 0.045
+    centre, width = min(_T_S, _T_SHARE * typical), _T_WIDTH_S
     time = np.arange(samples) / rate
     curve = np.zeros(samples)
     for beat in beats:

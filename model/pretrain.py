@@ -11,8 +11,9 @@ level, T wave, QRS complex and Q wave. The second gives a dozen answers a pictur
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from model.network import MAPS, build_network, trunk_of
 from model.progress import steps
 from model.rendering import LEADS
 from model.targets import COUNT, LEAD_NAMES, NAMES
-from model.train import Say, load_init
+from model.train import Say, is_complete, load_init
 from model.training_log import TrainingLog
 from model.weights_file import save_weights
 
@@ -58,8 +59,9 @@ class Records:
     watched: list[Signal]
 
 
+@cache
 def read_records(data: Path) -> Records:
-    """The records whose label the network lacks. Raises Rejected where there is none."""
+    """The records whose label the network lacks, read once in each process. Raises Rejected where there is none."""
     exams = [one for one in read_manifest(data) if one.kind == "signal" and index_of(one.label) is None]
     if not exams:
         raise Rejected(f"{data} holds no signal of a label that the network lacks; pre-training draws those")
@@ -74,15 +76,15 @@ def pretrain(
     """Train on `sheets` new drawings an epoch; the weights file. Raises Rejected, BadModel."""
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_dtype_policy(config.precision)
-    records = read_records(data)
+    read_records(data)  # refuses a folder before anything is started
     network = build_network(config)
     load_init(network, init)
     out.mkdir(parents=True, exist_ok=True)
     size = (config.height, config.width)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        drawer = _Drawer(pool, records, size, config.seed, sheets)
+        drawer = _Drawer(pool, data, size, config.seed, sheets)
         watched = drawer.watched()
-        if network.name == "resnet50v2" and not (out / _STATE).exists():
+        if network.name == "resnet50v2" and not (is_complete(init, config) or (out / _STATE).exists()):
             start_last_stage(network, _activations(network, watched))
         model = reader_of(network)
         _compile(model, epochs * -(-sheets // BATCH))
@@ -133,22 +135,27 @@ def _compile(model: keras.Model, all_steps: int) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
+def _draw(data: Path, watched: bool, count: int, size: tuple[int, int], seed: tuple[int, ...]) -> Drawn:
+    records = read_records(data)
+    return draw_lesson(records.watched if watched else records.learned, count, size, seed)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawer:
     """Draws epochs in other processes; an epoch depends on its number and the seed alone."""
 
     pool: ProcessPoolExecutor
-    records: Records
+    data: Path
     size: tuple[int, int]
     seed: int
     sheets: int
 
-    def epoch(self, number: int) -> list[Any]:
-        """What will be the sheets of an epoch."""
+    def epoch(self, number: int) -> list[Future[Drawn]]:
+        """The sheets of an epoch, a part each."""
         starts = range(0, self.sheets, _AT_ONCE)
         counts = [min(_AT_ONCE, self.sheets - start) for start in starts]
         return [
-            self.pool.submit(draw_lesson, self.records.learned, count, self.size, (self.seed, number, start))
+            self.pool.submit(_draw, self.data, False, count, self.size, (self.seed, number, start))
             for start, count in zip(starts, counts, strict=True)
         ]
 
@@ -156,7 +163,7 @@ class _Drawer:
         """Sheets of records that are not learned from, and of formulas: the same in every run."""
         counts = [WATCHED // 2] * 2
         parts = [
-            self.pool.submit(draw_lesson, self.records.watched, count, self.size, (_WATCH_SEED, start))
+            self.pool.submit(_draw, self.data, True, count, self.size, (_WATCH_SEED, start))
             for start, count in enumerate(counts)
         ]
         return join([part.result() for part in parts])
@@ -174,7 +181,7 @@ def _teach(model: keras.Model, drawer: _Drawer, watched: Drawn, out: Path, epoch
 
 
 def _batches(
-    model: keras.Model, parts: list[Any], epoch: int, epochs: int, sheets: int
+    model: keras.Model, parts: list[Future[Drawn]], epoch: int, epochs: int, sheets: int
 ) -> Iterator[tuple[Any, Any, Any]]:
     for part in steps(parts, len(parts), f"epoch {epoch} of {epochs}"):
         drawn = part.result()

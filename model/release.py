@@ -16,7 +16,7 @@ from model.augmentation import augment_sheet
 from model.card import GOLDEN, WEIGHTS, Card, sha256_of
 from model.classifier import Classifier, compiled_forward, softmax
 from model.config import Config, read_config
-from model.network import build_network
+from model.network import network_in
 from model.preprocessing import PREPROCESSING_VERSION, prepare
 from model.rendering import draw_sheet, random_style
 from model.synthetic import synthetic_signal
@@ -75,10 +75,7 @@ def golden_pixels(config: Config) -> NDArray[np.uint8]:
 
 
 def _outputs(folder: Path, config: Config, pixels: NDArray[np.uint8], temperature: float) -> NDArray[np.float32]:
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("float32")
-    network = build_network(config)
-    keras.mixed_precision.set_dtype_policy(before)
+    network = network_in(config, "float32")
     load_weights(network, folder / WEIGHTS)
     logits, _maps = compiled_forward(network, len(pixels), (config.height, config.width))(pixels)
     return softmax(logits / temperature)

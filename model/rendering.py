@@ -21,6 +21,8 @@ _COLUMNS: dict[Layout, tuple[tuple[str, ...], ...]] = {
 }
 CALIBRATION_S = 0.2  # width of the calibration pulse
 CALIBRATION_MV = 1.0
+SEPARATOR_MM = 3.0  # length of the stroke between two leads of a row
+WIDE_ROWS_SHARE = 0.35  # of random styles
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +162,8 @@ class _Drawing:
         self._draw.line(points, fill=style.ink, width=style.line_px)
 
     def _separate(self, left: float, middle: float) -> None:
-        top = middle - 0.4 * self._style.row_mm
-        ends = [self._px(left, top), self._px(left, top + 3.0)]
+        top = middle - 0.4 * self._style.row_mm  # beside the name
+        ends = [self._px(left, top), self._px(left, top + SEPARATOR_MM)]
         self._draw.line(ends, fill=self._style.ink, width=self._style.line_px)
 
     def _name(self, lead: str, left: float, middle: float) -> None:
@@ -219,7 +221,7 @@ def random_style(rng: np.random.Generator) -> SheetStyle:
 
 def _any_row_mm(rows: int, rng: np.random.Generator) -> float:
     """Programs that lay out for a page set rows much farther apart than carts do."""
-    if rng.random() < 0.35:
+    if rng.random() < WIDE_ROWS_SHARE:
         return float(rng.uniform(34, 58) if rows == 3 else rng.uniform(20, 30))
     return float(rng.uniform(20, 34) if rows == 3 else rng.uniform(13, 20))
 

@@ -44,7 +44,7 @@ def prepare_training(data_folder: Path, work: Path, config: Config, init: Path, 
     filled = load_init(network, init)
     say(f"{filled} layers from {init.name}; drawing and activating {data_folder}")
     data = read_data(data_folder, network, config, work, init.stem)
-    if network.name == "resnet50v2" and not _complete(init, config):
+    if network.name == "resnet50v2" and not is_complete(init, config):
         start_last_stage(network, data.cache.activations)
     kept = f"pooled-{data.pictures.stem}-{init.stem}-{config.last_stage}-{config.made_variants}.npy"
     pooled = pooled_features(network, data.cache, work / kept)
@@ -62,7 +62,7 @@ def load_init(network: keras.Model, init: Path) -> int:
     return load_imagenet(network, init)
 
 
-def _complete(init: Path, config: Config) -> bool:
+def is_complete(init: Path, config: Config) -> bool:
     """Whether the last stage came with its weights: a released file, or all of ImageNet's where all of it is built."""
     if init.suffix != ".npz":
         return config.last_stage == "residual"
