@@ -22,18 +22,18 @@ LIMB_MV = 1.3  # of the largest limb lead
 
 def augment_sheet(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A scan or photograph of a sheet: turned, bent in perspective, shaded, blurred, tinted, compressed."""
-    image = _perspective(Image.fromarray(rgb), rng)
+    return augment_ink(np.asarray(_perspective(Image.fromarray(rgb), rng)), rng)
+
+
+def augment_ink(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The same without turning and bending, so that everything stays where it was drawn."""
+    image = Image.fromarray(rgb)
     if rng.random() < 0.5:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.0, 0.9))))
     values = np.asarray(image).astype(np.float32)
     values = _shade(values, rng) * rng.uniform(0.85, 1.0, size=3).astype(np.float32)
     values = _stroke(values, rng) + rng.normal(0.0, rng.uniform(0, 5), values.shape).astype(np.float32)
     return _jpeg(np.clip(values, 0, 255).astype(np.uint8), int(rng.integers(45, 96)))
-
-
-def augment(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The same for any picture of an ECG."""
-    return augment_sheet(rgb, rng)
 
 
 def _perspective(image: Image.Image, rng: np.random.Generator) -> Image.Image:

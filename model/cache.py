@@ -38,22 +38,23 @@ class Cache:
         )
 
     def rows_of(self, keys: set[str], most_variants: int | None = None) -> NDArray[np.int64]:
-        """Rows of some exams; only variants below `most_variants` where given."""
+        """Rows of some exams; where `most_variants` is given, only those below it, and one view of each."""
         mine = np.array([key in keys for key in self.keys])
         if most_variants is not None:
-            mine &= self.variants < most_variants
+            mine &= (self.variants >= 0) & (self.variants < most_variants)
         return np.flatnonzero(mine)
 
 
-def _draw(job: tuple[Exam, int, tuple[int, int], int]) -> list[tuple[str, int, NDArray[np.uint8]]]:
-    exam, variants, size, seed = job
-    return [(one.key, number, pixels) for one, number, pixels in prepared_pictures([exam], variants, size, seed)]
+def _draw(job: tuple[Exam, Sequence[int], tuple[int, int], int]) -> list[tuple[str, int, NDArray[np.uint8]]]:
+    exam, numbers, size, seed = job
+    return [(one.key, number, pixels) for one, number, pixels in prepared_pictures([exam], numbers, size, seed)]
 
 
-def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path, processes: int = 2) -> Path:
+def draw_pictures(jobs: Sequence[tuple[Exam, Sequence[int]]], config: Config, folder: Path, processes: int = 2) -> Path:
     """Network inputs of exams as uint8 (pictures, height, width) on disk; made once, then found again.
 
-    The file's name tells size, seed, and which exams it holds how often, so that other ones are never taken for these.
+    A job is an exam and which of its pictures are wanted (`model.dataset.prepared_picture`).
+    The file's name tells size, seed, and which pictures of which exams it holds, so that others are not taken for them.
     """
     target = folder / f"pictures-{config.height}x{config.width}-{config.seed}-{_digest(jobs)}.npy"
     index = target.with_suffix(".json")
@@ -61,12 +62,12 @@ def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path
         return target
     folder.mkdir(parents=True, exist_ok=True)
     size = (config.height, config.width)
-    total = sum(variants for _exam, variants in jobs)
+    total = sum(len(numbers) for _exam, numbers in jobs)
     pixels = np.lib.format.open_memmap(target, "w+", np.uint8, (total, *size))
     keys: list[str] = []
     variants_seen: list[int] = []
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        exams = pool.map(_draw, [(exam, count, size, config.seed) for exam, count in jobs], chunksize=4)
+        exams = pool.map(_draw, [(exam, numbers, size, config.seed) for exam, numbers in jobs], chunksize=4)
         for drawn in steps(exams, len(jobs), "drawing exams"):
             for key, number, picture in drawn:
                 pixels[len(keys)] = picture
@@ -77,9 +78,9 @@ def draw_pictures(jobs: Sequence[tuple[Exam, int]], config: Config, folder: Path
     return target
 
 
-def _digest(jobs: Sequence[tuple[Exam, int]]) -> str:
+def _digest(jobs: Sequence[tuple[Exam, Sequence[int]]]) -> str:
     same_input = PREPROCESSING_VERSION.split(".")[0]
-    told = json.dumps([same_input, STYLES_VERSION, [(exam.key, variants) for exam, variants in jobs]])
+    told = json.dumps([same_input, STYLES_VERSION, [(exam.key, list(numbers)) for exam, numbers in jobs]])
     return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 

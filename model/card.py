@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from core.errors import BadModel
 CARD = "card.json"
 WEIGHTS = "weights.npz"
 GOLDEN = "golden.npz"
+_ONE_VIEW = {"views": 1}  # of models whose card does not name their views
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def read_card(folder: Path) -> Card:
         card = Card(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
         raise BadModel(f"{path} is not a model card of this version: {error}; release the model again") from error
+    card = replace(card, config=_ONE_VIEW | card.config)
     for name, expected in ((WEIGHTS, card.weights_sha256), (GOLDEN, card.golden_sha256)):
         _check(folder / name, expected)
     return card

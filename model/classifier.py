@@ -62,7 +62,7 @@ class Classifier:
             )
         config = _config_of(card)
         network = _network(config, model_dir / WEIGHTS, threads, precision)
-        forward = compiled_forward(network, None if together else 1, (config.height, config.width))
+        forward = compiled_forward(network, None if together else 1, (config.height, config.width), config.views)
         dense = np.asarray(network.get_layer("label").get_weights()[0], np.float32)
         made = cls(_identity(card, config), card, forward, dense, (config.height, config.width), batch_size, together)
         made._check_agreement(model_dir / GOLDEN, AGREEMENT[precision])
@@ -108,7 +108,7 @@ class Classifier:
         )
 
     def _run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits and last maps, a picture a pass, or all in one.
+        """Logits and last maps, the views of a picture in one pass, or all pictures in one.
 
         On a CPU a picture a pass is as fast as passes of eight, a single ECG need not wait for seven, and no answer can
         depend on what else is in the batch.
@@ -171,18 +171,20 @@ def _limit_threads(threads: int) -> None:
         raise BadModel(f"threads can be set only before the first network of a process: {error}") from error
 
 
-def compiled_forward(network: Any, batch: int | None, shape: tuple[int, int]) -> Forward:
-    """One forward pass, compiled once for one shape: logits and last maps in float32."""
+def compiled_forward(network: Any, batch: int | None, shape: tuple[int, int], views: int) -> Forward:
+    """One pass of pictures' views, compiled once for one shape: mean logits, and last maps as they lie, in float32."""
     import keras
 
     from model.network import explained
+    from model.views import all_views, averaged
 
     both = explained(network)
 
     def step(pixels: Any) -> Any:
-        grey = keras.ops.cast(pixels, "float32")[..., None]
+        grey = keras.ops.cast(all_views(pixels, views), "float32")[..., None]
         logits, maps = both(keras.ops.repeat(grey, 3, axis=-1), training=False)
-        return keras.ops.cast(logits, "float32"), keras.ops.cast(maps, "float32")
+        lying = maps[: keras.ops.shape(pixels)[0]]
+        return averaged(keras.ops.cast(logits, "float32"), views), keras.ops.cast(lying, "float32")
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

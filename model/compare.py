@@ -60,7 +60,7 @@ def splits(exams: list[Exam], scheme: Scheme) -> Iterator[tuple[set[str], set[st
 
 
 def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> OutOfFold:
-    """Train a head for every split and let it judge what was left out, each exam once as it is."""
+    """Train a head for every split and let it judge what was left out, each exam once, as the service would."""
     exams = [exam for exam in start.data.exams.values() if part_of(exam) != "test"]
     judged: list[Exam] = []
     logits: list[NDArray[np.float32]] = []
@@ -71,9 +71,9 @@ def out_of_fold(start: Start, config: Config, scheme: Scheme, folder: Path) -> O
         learned, watched = start.data.rows(known - stop), start.data.rows(real, 2)
         sets = (start.data.examples(rows, start.pooled) for rows in (learned, watched))
         head = fit_head(*sets, config, folder / f"{scheme}-{number}")
-        rows = start.data.rows({key for key in left_out if not start.data.exams[key].made}, 1)
-        judged += [start.data.exams[start.data.cache.keys[row]] for row in rows]
-        logits.append(np.asarray(head.predict(start.pooled[rows], verbose=0), np.float32))
+        found, pooled = start.data.judged(left_out, start.pooled)
+        judged += found
+        logits.append(np.asarray(head.predict(pooled, verbose=0), np.float32))
     truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in judged])
     return OutOfFold(judged, np.concatenate(logits), truth)
 
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> None:
     variants = end_to_end(Config(), EPOCHS)
     start = prepare_training(data, work, next(iter(variants.values())), init)
     few = start.data.thinned(PICTURES)
-    pooled = start.pooled[np.flatnonzero(start.data.cache.variants < PICTURES)]
+    pooled = start.pooled[start.data.rows(set(start.data.exams), PICTURES)]
     compare_end_to_end(Start(start.network, few, pooled), variants, results, work / "runs", TUNED_FOLDS)
 
 

@@ -29,8 +29,9 @@ class Config:
     patience: int = 8  # epochs without progress before training stops
     watch: Literal["val_start_loss", "val_macro_recall"] = "val_start_loss"
     sheet_variants: int = 6  # augmented copies of each sheet
-    signal_variants: int = 8  # drawn sheets of each record, each of another layout
-    made_variants: int = 6  # infarctions made from each normal record
+    signal_variants: int = 16  # drawn sheets of each record, each of another layout
+    made_variants: int = 8  # infarctions made from each normal record
+    views: int = 2  # of an ECG, judged together (model/views.py); each costs a forward pass
     label_smoothing: float = 0.0
     dropout: float = 0.0  # of the pooled features
     l2: float = 0.02  # of the dense layer in phase 1: two thousand maps, few hundred exams

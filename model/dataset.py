@@ -21,6 +21,7 @@ from model.augmentation import augment_sheet, augment_signal
 from model.physiology import with_infarction
 from model.preprocessing import prepare
 from model.rendering import STANDARD_SHEET, SheetStyle, draw_sheet, random_style
+from model.views import moved
 
 Part = Literal["train", "validation", "test"]
 _TRAIN, _VALIDATION = 70, 85  # of 100: 70 % training, 15 % validation, 15 % test
@@ -185,15 +186,20 @@ def _any_style(rng: np.random.Generator) -> SheetStyle:
 
 
 def prepared_picture(exam: Exam, number: int, size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
-    """A picture of an exam as a network input, uint8 (height, width); the same whatever else is drawn."""
+    """A picture of an exam as a network input, uint8 (height, width); the same whatever else is drawn.
+
+    -1 is the second view of picture 0, as the service has it, -2 the third.
+    """
+    if number < 0:
+        return moved(prepared_picture(exam, 0, size, seed), -number)
     rng = np.random.default_rng([seed, hash_place(exam.key, 2**31), number])
     return prepare(training_picture(exam, number, rng), *size).pixels[:, :, 0]
 
 
 def prepared_pictures(
-    exams: Sequence[Exam], variants: int, size: tuple[int, int], seed: int
+    exams: Sequence[Exam], numbers: Sequence[int], size: tuple[int, int], seed: int
 ) -> Iterator[tuple[Exam, int, NDArray[np.uint8]]]:
-    """Network inputs of exams: the exam, which variant (0: as it is), uint8 (height, width)."""
+    """Network inputs of exams: the exam, which picture (0: as it is), uint8 (height, width)."""
     for exam in exams:
-        for number in range(variants):
+        for number in numbers:
             yield exam, number, prepared_picture(exam, number, size, seed)

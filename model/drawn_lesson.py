@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.errors import Rejected
 from core.values import Box, LeadBox, Signal
-from model.augmentation import augment_signal
+from model.augmentation import augment_ink, augment_signal
 from model.dataset import STANDARD_SHARE
 from model.physiology import TERRITORIES, Injury, with_injury
 from model.preprocessing import Prepared, prepare
@@ -24,6 +24,7 @@ STRIPS = 16  # leads on a sheet at most: twelve and three rhythm strips
 WALLS = tuple(TERRITORIES)
 WHOLE = COUNT + 2 * len(WALLS)  # of a sheet: its signal's targets, then injury and scar by wall
 FORMULA_SHARE = 0.4  # of hearts; the others are records
+SCAN_SHARE = 1 / 3  # of sheets that are printed and scanned before they are read
 _LARGEST_MV = 0.5  # ST change that counts as one
 # Shares of hearts up to which each change is made; the rest stay as they are
 _ACUTE, _EVOLVING, _OLD, _ISCHAEMIC = 0.25, 0.4, 0.55, 0.65
@@ -90,7 +91,7 @@ def _draw_one(records: Sequence[Signal], size: tuple[int, int], rng: np.random.G
             continue
         style = STANDARD_SHEET if rng.random() < STANDARD_SHARE else random_style(rng)
         picture = draw_sheet(signal, style)
-        prepared = prepare(picture.rgb, *size)
+        prepared = prepare(augment_ink(picture.rgb, rng) if rng.random() < SCAN_SHARE else picture.rgb, *size)
         if prepared.quarters or prepared.angle:
             continue  # not as it was drawn, so that its leads' places are not known
         boxes, lead, said = strips_of(picture.leads, prepared, found.leads)

@@ -46,6 +46,7 @@ def _save(card: Card, weights: Path, to: Path) -> None:
     import tensorflow as tf
 
     from model.network import HEAD, explained, network_in
+    from model.views import all_views, averaged
     from model.weights_file import load_weights
 
     config = config_from(card.config)
@@ -56,9 +57,10 @@ def _save(card: Card, weights: Path, to: Path) -> None:
     dense = tf.constant(network.get_layer(HEAD).get_weights()[0])
 
     def serve(pixels: Any) -> dict[str, Any]:
-        logits, maps = module.network(tf.repeat(tf.cast(pixels, tf.float32)[..., None], 3, axis=-1), training=False)
-        heat = tf.nn.relu(tf.einsum("bhwc,cl->bhwl", maps, dense))
-        return {"probabilities": tf.nn.softmax(logits / card.temperature), "heat": heat}
+        grey = tf.cast(all_views(pixels, config.views), tf.float32)[..., None]
+        logits, maps = module.network(tf.repeat(grey, 3, axis=-1), training=False)
+        heat = tf.nn.relu(tf.einsum("bhwc,cl->bhwl", maps[: tf.shape(pixels)[0]], dense))
+        return {"probabilities": tf.nn.softmax(averaged(logits, config.views) / card.temperature), "heat": heat}
 
     shape = tf.TensorSpec((None, config.height, config.width), tf.uint8, name="pixels")
     module.serve = tf.function(serve, input_signature=[shape])

@@ -12,8 +12,8 @@ from core.states import Reason
 from model.preprocessing import NARROWEST, Prepared
 
 INK = 64  # of 255: from here a pixel is trace
-LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06
-THIN_INK, MOST_INK = 0.013, 0.095  # fewer: a curve in a frame; more: a picture of a body, or waves without rest
+LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06, in the thinnest pen 0.007
+MOST_INK = 0.095  # more: a picture of a body, or waves without rest
 LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
 LEAST_WIDTH = 0.8  # share of its columns, those counted of which the ruling was taken
 LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap
@@ -61,7 +61,7 @@ def _judge_ink(prepared: Prepared) -> tuple[float, Reason | None]:
         return 0.0, Reason.BLANK
     shape = ink.shape[1] / ink.shape[0]
     rows = crossings(ink)
-    if rows > MOST_ROWS or not THIN_INK <= share <= MOST_INK:
+    if rows > MOST_ROWS or share > MOST_INK:
         return 0.1, Reason.NOT_AN_ECG
     if ink.any(axis=1).mean() < LEAST_HEIGHT or (ink.any(axis=0) | prepared.ruled).mean() < LEAST_WIDTH:
         return 0.2, Reason.NOT_AN_ECG
@@ -108,7 +108,7 @@ def share_joined(ink: NDArray[np.bool_]) -> float:
 def score(share: float, rows: float, shape: float) -> float:
     """0.5 at a limit, 1 well inside."""
     room = min(
-        (share - THIN_INK) / THIN_INK,
+        (share - LEAST_INK) / LEAST_INK,
         (MOST_INK - share) / MOST_INK,
         rows - LEAST_ROWS,
         (MOST_ROWS - rows) / 5,

@@ -77,7 +77,7 @@ def golden_pixels(config: Config) -> NDArray[np.uint8]:
 def _outputs(folder: Path, config: Config, pixels: NDArray[np.uint8], temperature: float) -> NDArray[np.float32]:
     network = network_in(config, "float32")
     load_weights(network, folder / WEIGHTS)
-    logits, _maps = compiled_forward(network, len(pixels), (config.height, config.width))(pixels)
+    logits, _maps = compiled_forward(network, len(pixels), (config.height, config.width), config.views)(pixels)
     return softmax(logits / temperature)
 
 

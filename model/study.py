@@ -123,12 +123,10 @@ def _score_test(start: Start, config: Config, calibration: dict[str, float], fol
     for key, exam in start.data.exams.items():
         keys[part_of(exam)].add(key)
     train(start, keys["train"], keys["validation"], config, folder)
-    judged = {key for key in keys["test"] if not start.data.exams[key].made}
-    rows = start.data.rows(judged, 1)
+    exams, pooled = start.data.judged(keys["test"], start.pooled)
     kernel, bias = start.network.get_layer(HEAD).get_weights()
-    exams = [start.data.exams[start.data.cache.keys[row]] for row in rows]
     truth = np.array([-1 if (index := index_of(exam.label)) is None else index for exam in exams])
-    return figures(shifted(OutOfFold(exams, start.pooled[rows] @ kernel + bias, truth), calibration), calibration)
+    return figures(shifted(OutOfFold(exams, pooled @ kernel + bias, truth), calibration), calibration)
 
 
 def _train_final(start: Start, config: Config, folder: Path) -> None:

@@ -17,11 +17,12 @@ from model.labels import NOT_NORMAL, index_of
 from model.network import trunk_of
 
 
-def variants_of(exam: Exam, config: Config) -> int:
-    """How many pictures an exam is made into: one where the network lacks its label, for it is never trained on."""
-    if index_of(exam.label) is None:
-        return 1
-    return config.sheet_variants if exam.kind == "sheet" else config.signal_variants
+def pictures_of(exam: Exam, config: Config) -> range:
+    """Which pictures an exam is made into: only its views where the network lacks its label."""
+    if exam.made:
+        return range(config.made_variants)  # never judged
+    variants = config.sheet_variants if exam.kind == "sheet" else config.signal_variants
+    return range(1 - config.views, 1 if index_of(exam.label) is None else variants)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +37,21 @@ class Data:
     def rows(self, keys: set[str], most_variants: int | None = None) -> NDArray[np.int64]:
         return self.cache.rows_of(keys, most_variants)
 
+    def judged(self, keys: set[str], pooled: NDArray[np.float32]) -> tuple[list[Exam], NDArray[np.float32]]:
+        """Those of some exams that are no made ones, and pooled maps (exams, maps) of each as the service judges it.
+
+        The head is linear: its logits of the mean over an exam's views are the mean of its logits.
+        """
+        views: dict[str, list[int]] = {}
+        for row in self.rows(keys):
+            if self.cache.variants[row] <= 0 and not self.exams[self.cache.keys[row]].made:
+                views.setdefault(self.cache.keys[row], []).append(row)
+        means = [pooled[rows].mean(axis=0) for rows in views.values()]
+        return [self.exams[key] for key in views], np.stack(means) if means else pooled[:0]
+
     def thinned(self, most_variants: int) -> "Data":
         """The same exams with at most so many pictures each, in memory."""
-        rows = np.flatnonzero(self.cache.variants < most_variants)
+        rows = self.cache.rows_of(set(self.exams), most_variants)
         cache = Cache(self.cache.activations[rows], [self.cache.keys[row] for row in rows], self.cache.variants[rows])
         return Data(self.exams, cache, self.pictures, self.labels[rows])
 
@@ -52,9 +65,9 @@ def read_data(folder: Path, network: keras.Model, config: Config, work: Path, in
     if not any(index_of(exam.label) is not None for exam in exams):
         raise Rejected(f"{folder} holds no exam of a label that the network knows; see docs/model.md")
     made = made_infarctions(exams) if config.made_variants else []
-    pictures, cache = activated([(exam, variants_of(exam, config)) for exam in exams], network, config, work, init)
+    pictures, cache = activated([(exam, pictures_of(exam, config)) for exam in exams], network, config, work, init)
     if made:
-        more = [(exam, config.made_variants) for exam in made]
+        more = [(exam, pictures_of(exam, config)) for exam in made]
         cache = cache.with_more(activated(more, network, config, work / "made", init)[1])
     by_key = {exam.key: exam for exam in (*exams, *made)}
     labels = np.array([_label(by_key[key], config) for key in cache.keys])
@@ -62,9 +75,9 @@ def read_data(folder: Path, network: keras.Model, config: Config, work: Path, in
 
 
 def activated(
-    jobs: list[tuple[Exam, int]], network: keras.Model, config: Config, work: Path, init: str
+    jobs: list[tuple[Exam, range]], network: keras.Model, config: Config, work: Path, init: str
 ) -> tuple[Path, Cache]:
-    """Draw exams, each in so many pictures, and send them through the frozen part; what `work` holds is taken."""
+    """Draw the wanted pictures of exams and send them through the frozen part; what `work` holds is taken."""
     pictures = draw_pictures(jobs, config, work)
     return pictures, activate(pictures, trunk_of(network), work, f"{pictures.stem}-{network.name}-{init}")
 

@@ -55,6 +55,14 @@ def test_a_sheet_of_any_heart_rate_is_readable(rate: int) -> None:
     assert judged(draw_sheet(synthetic_signal(rate, seed=50), style).rgb)[1] is None
 
 
+@pytest.mark.parametrize("row_mm", [26.0, 40.0, 56.0])
+@pytest.mark.parametrize("px_per_mm", [4.0, 6.0])
+def test_three_rows_of_a_thin_pen_are_readable_however_far_apart(row_mm: float, px_per_mm: float) -> None:
+    style = replace(STANDARD_SHEET, rhythm=(), row_mm=row_mm, line_px=1, px_per_mm=px_per_mm)
+    for seed in range(3):
+        assert judged(draw_sheet(synthetic_signal(60 + 20 * seed, seed=seed), style).rgb)[1] is None
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_sheet_of_any_layout_is_readable(seed: int) -> None:
     style = random_style(np.random.default_rng(seed))

@@ -112,8 +112,8 @@ def test_weights_from_a_local_file_fill_every_layer_of_the_frozen_part(init: Pat
 
 def test_pictures_of_other_exams_are_not_taken_for_these(data: Path, tmp_path: Path) -> None:
     exams = read_manifest(data)[:3]
-    first = draw_pictures([(exam, 1) for exam in exams[:2]], SMALL, tmp_path, processes=1)
-    more = draw_pictures([(exam, 2) for exam in exams], SMALL, tmp_path, processes=1)
+    first = draw_pictures([(exam, range(1)) for exam in exams[:2]], SMALL, tmp_path, processes=1)
+    more = draw_pictures([(exam, range(2)) for exam in exams], SMALL, tmp_path, processes=1)
     assert len(np.load(first)) == 2
     assert len(np.load(more)) == 6
-    assert draw_pictures([(exam, 1) for exam in exams[:2]], SMALL, tmp_path, processes=1) == first
+    assert draw_pictures([(exam, range(1)) for exam in exams[:2]], SMALL, tmp_path, processes=1) == first
