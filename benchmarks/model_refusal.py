@@ -36,8 +36,8 @@ TIMES = 20  # pictures of each drawn kind
 LEAST_SIDE = 64  # px
 
 
-def plotted(draw: Callable[[Any], None]) -> Any:
-    figure = plt.figure(figsize=(10, 7), dpi=100)
+def plotted(draw: Callable[[Any], None], high: int = 7) -> Any:
+    figure = plt.figure(figsize=(10, high), dpi=100)
     draw(figure)
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
@@ -54,6 +54,8 @@ def drawn(rng: np.random.Generator) -> Iterator[tuple[str, Any]]:
         flow = 8 * np.exp(-time) * (time > 0.1) * rng.uniform(0.7, 1.2)
         lines = ["The patient was seen in the clinic today and is well. " * 2] * 22
         yield "single lead", plotted(lambda f, y=lead: f.add_axes((0, 0, 1, 1)).plot(y, "k", lw=1))
+        yield "a framed lead", plotted(lambda f, y=lead: f.subplots().plot(y, "k", lw=0.7), high=(7, 4, 3)[number % 3])
+        yield "two framed leads", plotted(lambda f, s=signal.leads: two_framed(f, s["II"], s["V2"]))
         yield "line chart", plotted(lambda f, y=walk: f.subplots().plot(y))
         waves = np.stack(noise, axis=1) + 2 * np.arange(19)
         yield "EEG", plotted(lambda f, y=waves: f.add_axes((0, 0, 1, 1)).plot(y, "k", lw=0.7))
@@ -64,6 +66,12 @@ def drawn(rng: np.random.Generator) -> Iterator[tuple[str, Any]]:
         yield "a third of a sheet", sheet[:, : sheet.shape[1] // 3]
         yield "blank grid", grid(int(rng.integers(14, 40)))
         yield "noise", rng.integers(0, 255, (800, 1200, 3)).astype(np.uint8)
+
+
+def two_framed(figure: Any, upper: Any, lower: Any) -> None:
+    above, below = figure.subplots(2, 1)
+    above.plot(upper, "k", lw=1)
+    below.plot(lower, "k", lw=1)
 
 
 def grid(step: int) -> Any:

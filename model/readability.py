@@ -16,6 +16,9 @@ LEAST_INK = 0.003  # share of the ECG area; a sheet has 0.02 to 0.06, in the thi
 MOST_INK = 0.095  # more: a picture of a body, or waves without rest
 LEAST_HEIGHT = 0.3  # share of the area's rows that hold ink
 LEAST_WIDTH = 0.8  # share of its columns, those counted of which the ruling was taken
+FRAME_WIDTH = 0.5  # share of the area's width; a trace between two beats is level over a tenth
+FRAME_COMPANY = 0.02  # share of a line beside which there is more ink: frames have 0.01, traces of low voltage 0.035
+FRAME_GAP = 0.009  # where strokes that were taken off with the ruling had crossed it
 LEAST_ROWS, MOST_ROWS = 2.5, 17.0  # traces met going down a column: 3 rows to 12 and overlap
 WIDEST = 5.0  # width over height of the area: one row of leads is wider
 JOINED_WIDTH = 0.025  # of the area's width: half a fast beat is as wide, few printed words are
@@ -60,7 +63,7 @@ def _judge_ink(prepared: Prepared) -> tuple[float, Reason | None]:
     if share < LEAST_INK:
         return 0.0, Reason.BLANK
     shape = ink.shape[1] / ink.shape[0]
-    rows = crossings(ink)
+    rows = crossings(without_frame(ink))
     if rows > MOST_ROWS or share > MOST_INK:
         return 0.1, Reason.NOT_AN_ECG
     if ink.any(axis=1).mean() < LEAST_HEIGHT or (ink.any(axis=0) | prepared.ruled).mean() < LEAST_WIDTH:
@@ -74,6 +77,29 @@ def _judge_ink(prepared: Prepared) -> tuple[float, Reason | None]:
     if np.mean(climbs(ink, SLANT_HEIGHT) < SLANT_WIDTH * ink.shape[1]) < LEAST_UPRIGHT:
         return 0.2, Reason.NOT_AN_ECG
     return score(share, rows, shape), None
+
+
+def without_frame(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The ink without level lines that run straight on over much of the width: frames and axes, which are no leads.
+
+    A trace of low voltage is as level, but its complexes stand on it.
+    """
+    length, gap = (max(1, round(part * ink.shape[1])) for part in (FRAME_WIDTH, FRAME_GAP))
+    closed = _shrunk(_grown(ink.view(np.uint8), gap), gap)
+    left = ink.copy()
+    for rows, columns in ndimage.find_objects(ndimage.label(_grown(_shrunk(closed, length), length))[0]):
+        beside = [at for at in (rows.start - 2, rows.stop + 1) if 0 <= at < ink.shape[0]]
+        if all(ink[at, columns].mean() < FRAME_COMPANY for at in beside):
+            left[max(0, rows.start - 1) : rows.stop + 1, columns] = False
+    return left
+
+
+def _grown(ink: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+    return np.asarray(ndimage.maximum_filter1d(ink, length, axis=1, mode="constant"))
+
+
+def _shrunk(ink: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+    return np.asarray(ndimage.minimum_filter1d(ink, length, axis=1, mode="constant"))
 
 
 def crossings(ink: NDArray[np.bool_]) -> float:

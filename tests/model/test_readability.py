@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from core.states import Reason
+from core.values import Signal
 from model.preprocessing import prepare
-from model.readability import judge_readability
+from model.readability import INK, crossings, judge_readability, without_frame
 from model.rendering import STANDARD_SHEET, draw_sheet, random_style
 from model.synthetic import synthetic_signal
 
@@ -61,6 +62,28 @@ def test_three_rows_of_a_thin_pen_are_readable_however_far_apart(row_mm: float, 
     style = replace(STANDARD_SHEET, rhythm=(), row_mm=row_mm, line_px=1, px_per_mm=px_per_mm)
     for seed in range(3):
         assert judged(draw_sheet(synthetic_signal(60 + 20 * seed, seed=seed), style).rgb)[1] is None
+
+
+@pytest.mark.parametrize("leads", [("II",), ("II", "V2")])
+def test_leads_in_a_frame_are_not_counted_with_its_lines(leads: tuple[str, ...]) -> None:
+    signal = synthetic_signal(80)
+    height = 300
+    picture = Image.new("RGB", (1000, 60 + (height + 30) * len(leads)), "white")
+    draw = ImageDraw.Draw(picture)
+    for number, lead in enumerate(leads):
+        top = 30 + (height + 30) * number
+        draw.rectangle((40, top, 960, top + height), outline="black")
+        values = signal.leads[lead]
+        y = top + height * (0.9 - 0.8 * (values - values.min()) / np.ptp(values))
+        draw.line(list(zip(np.linspace(70, 930, y.size), y, strict=True)), fill="black")
+    assert judged(np.asarray(picture))[1] is Reason.TOO_FEW_LEADS
+
+
+def test_traces_of_low_voltage_are_no_frame() -> None:
+    signal = synthetic_signal(70)
+    low = Signal({name: 0.12 * values for name, values in signal.leads.items()}, signal.sampling_rate_hz)
+    ink = prepare(draw_sheet(low).rgb, 384, 640).ink > INK
+    assert crossings(without_frame(ink)) == crossings(ink) == 4
 
 
 @pytest.mark.parametrize("seed", range(6))
