@@ -1,7 +1,7 @@
-"""The views of one ECG whose logits are averaged: as it lies, and moved by half a cell of the network's maps.
+"""The views of one ECG whose logits are averaged: as it lies, and moved by a part of a cell of its maps.
 
 A network with strides reads what falls on the edge of a cell otherwise than what falls in its middle (Zhang 2019,
-"Making convolutional networks shift-invariant again"). The last maps' cells are 16 px wide and high.
+"Making convolutional networks shift-invariant again"). The last maps' cells are 32 px wide and high, those before 16.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Down and to the right, px: the phases of half a cell, those first that differ most
+# Down and to the right, px: 8 is half a cell of the maps before the last; those first that differ most
 OFFSETS = ((0, 0), (8, 8), (8, 0), (0, 8))
 
 

@@ -1,4 +1,4 @@
-"""An ECG is judged as it lies and moved by half a cell: the same moving in training and service, logits averaged.
+"""An ECG is judged as it lies and moved by a few pixels: the same moving in training and service, logits averaged.
 
 Seen to fail: with the axes swapped in the tensors alone; with what left on one side coming in on the other; with the
 first view's logits alone; with maps of the moved view; with two views of a card that names none; made exams judged.
