@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import BadModel
+from core.errors import BadModel, Rejected
 from core.states import Reason
 from core.values import LABELS, Box, Judgement, ModelIdentity, Picture
 from model.card import GOLDEN, WEIGHTS, Card, read_card, shipped_model_dir
@@ -142,7 +142,7 @@ def _refused(prepared: Prepared, score: float, reason: Reason) -> Judgement:
 def _config_of(card: Card) -> Config:
     try:
         return config_from(card.config)
-    except TypeError as error:
+    except (TypeError, Rejected) as error:
         raise BadModel(f"the card's configuration is of another version: {error}; release the model again") from error
 
 

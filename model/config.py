@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core.errors import Rejected
+
+MOST_VIEWS = 4
 Loss = Literal["adaptive", "adaptive_immediate", "focal", "cross_entropy", "weighted_cross_entropy"]
 Variant = Literal["resnet50v2", "resnet50"]
 
@@ -42,6 +45,10 @@ class Config:
     not_normal: tuple[str, ...] = ("history_of_mi", "other")  # labels without an output that train as: not normal
     seed: int = 1
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.views <= MOST_VIEWS:
+            raise Rejected(f"a configuration with {self.views} views; 1 to {MOST_VIEWS} can be judged together")
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
