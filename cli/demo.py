@@ -155,7 +155,7 @@ def _push_all(settings: Settings, bars: Progress, pacs_folder: Path, stop: threa
     """Push one ECG after the other, each when the one before it is answered, so that no time is a queue's."""
     from records.database import open_database
 
-    files = _demo_files()
+    files = _demo_files(pacs_folder.parent)
     task = bars.add_task("ECGs pushed, classified, and their reports accepted by the PACS", total=len(files))
     database = open_database(settings)
     answered = 0
@@ -188,10 +188,17 @@ def _push(settings: Settings, name: str, file: Path) -> str:
     return outgoing.sop_instance_uid
 
 
-def _demo_files() -> list[tuple[str, Path]]:
+def _demo_files(folder: Path) -> list[tuple[str, Path]]:
+    from PIL import Image
     from pydicom.data import get_testdata_file
 
+    from model.rendering import draw_sheet
+    from model.synthetic import synthetic_signal
+
+    drawn = folder / "drawn.png"
+    Image.fromarray(draw_sheet(synthetic_signal()).rgb).save(drawn)
     files = [("12-lead waveform object", Path(str(get_testdata_file("waveform_ecg.dcm"))))]
+    files.append(("sheet drawn by formulas, of no patient", drawn))
     for label in PAGES:
         for page in sorted((REAL_ECGS / label).glob("*.jpg"))[:1]:
             files.append((f"page of {label.replace('_', ' ')}", page))

@@ -4,6 +4,7 @@ import io
 import subprocess
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
@@ -12,9 +13,10 @@ from pydicom.uid import generate_uid
 
 from dicom_node.scu import Outgoing
 from model.rendering import draw_sheet
-from model.synthetic import synthetic_signal
+from model.synthetic import LEADS, synthetic_signal
 from tests.conftest import need_tool
 
+UV_PER_STEP = 1.25  # of its channels, which are in the order of LEADS
 WAVEFORM = Path(str(get_testdata_file("waveform_ecg.dcm")))
 
 
@@ -40,8 +42,15 @@ def pdf_object(page: Image.Image, folder: Path) -> Path:
 
 
 def waveform(**attributes: object) -> Outgoing:
-    """A real 12-lead recording as an instance and study of its own, with attributes changed."""
+    """A cart's 12-lead object as an instance and study of its own, with attributes changed.
+
+    Its samples are made by formulas, so that whatever network is released is sure of its answer.
+    """
     ds = dcmread(WAVEFORM)
+    group = ds.WaveformSequence[0]
+    signal = synthetic_signal(75.0, 0.3, sampling_rate_hz=float(group.SamplingFrequency))
+    leads = np.stack([signal.leads[lead] for lead in LEADS], axis=1)
+    group.WaveformData = np.round(leads * 1000 / UV_PER_STEP).astype("<i2").tobytes()
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
     for keyword, value in attributes.items():
