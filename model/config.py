@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import Rejected
+from model.views import OFFSETS
 
-MOST_VIEWS = 4
+MOST_VIEWS = len(OFFSETS)
 Loss = Literal["adaptive", "adaptive_immediate", "focal", "cross_entropy", "weighted_cross_entropy"]
 Variant = Literal["resnet50v2", "resnet50"]
 

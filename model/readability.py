@@ -88,6 +88,7 @@ def without_frame(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
     closed = _shrunk(_grown(ink.view(np.uint8), gap), gap)
     left = ink.copy()
     for rows, columns in ndimage.find_objects(ndimage.label(_grown(_shrunk(closed, length), length))[0]):
+        # A line's soft edge is one pixel; what stands on it shows in the next
         beside = [at for at in (rows.start - 2, rows.stop + 1) if 0 <= at < ink.shape[0]]
         if all(ink[at, columns].mean() < FRAME_COMPANY for at in beside):
             left[max(0, rows.start - 1) : rows.stop + 1, columns] = False

@@ -21,7 +21,7 @@ from core.errors import Rejected
 from model.cache import Cache
 from model.card import CARD, WEIGHTS, read_card, shipped_model_dir
 from model.classifier import Classifier, compiled_forward
-from model.config import MOST_VIEWS, Config, config_from
+from model.config import Config, config_from
 from model.dataset import Exam, prepared_picture, read_manifest
 from model.network import build_network, explained
 from model.training_data import Data, pictures_of
@@ -81,7 +81,6 @@ def test_a_card_that_names_no_views_is_of_a_model_judged_by_one(tmp_path: Path) 
 
 
 def test_more_views_than_there_are_are_refused_by_name() -> None:
-    assert len(OFFSETS) == MOST_VIEWS
     with pytest.raises(Rejected, match="5 views; 1 to 4"):
         Config(views=5)
 
