@@ -41,7 +41,10 @@ class OutOfFold:
     truth: NDArray[np.int64]
 
     def of_kind(self, kind: str) -> "OutOfFold":
-        mine = np.array([exam.kind == kind for exam in self.exams])
+        return self.where(np.array([exam.kind == kind for exam in self.exams], bool))
+
+    def where(self, mine: NDArray[np.bool_]) -> "OutOfFold":
+        """Those exams for which `mine` (exams,) is true."""
         return OutOfFold(
             [exam for exam, one in zip(self.exams, mine, strict=True) if one], self.logits[mine], self.truth[mine]
         )

@@ -6,7 +6,7 @@ all exams in the same way, so that its own score can only come from data that no
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from core.states import Reason
 from core.values import Box, Judgement
 from model.calibrate import choose_offsets, fit_temperature, threshold_for
 from model.classifier import softmax
-from model.compare import OutOfFold, out_of_fold
+from model.compare import FOLDS, OutOfFold, out_of_fold
 from model.config import Config
-from model.dataset import part_of
+from model.dataset import fold_of, part_of
 from model.evaluate import Judged, mi_by_kind
 from model.labels import HISTORY, LABELS, index_of
 from model.network import HEAD
@@ -48,6 +48,7 @@ def study_of(start: Start, out: Path, version: str, config: Config) -> dict[str,
     runs = [shifted(run, calibration) for run in raw]
     results: dict[str, Any] = {
         "cross_validation_85_percent": [figures(one, calibration) for one in runs],
+        "cross_validation_calibrated_apart": calibrated_apart(raw[0]),
         "leave_one_source_out": figures(
             shifted(out_of_fold(start, config, "source", out / "sources"), calibration), calibration
         )["signals"],
@@ -62,6 +63,26 @@ def study_of(start: Start, out: Path, version: str, config: Config) -> dict[str,
     (out / "final" / CALIBRATION).write_text(json.dumps(calibration) + "\n", encoding="utf-8")
     release(out / "final" / "weights.npz", config, out / "released", version, calibration, results)
     return results
+
+
+def calibrated_apart(run: OutOfFold) -> dict[str, Any]:
+    """Figures of sheets and signals where each fold is judged by the calibration of the other folds' answers."""
+    folds = np.array([fold_of(exam, FOLDS) for exam in run.exams])
+    said: dict[str, list[Said]] = {"sheet": [], "signal": []}
+    for fold in np.unique(folds):
+        calibration = calibrate(run.where(folds != fold))
+        mine = shifted(run.where(folds == fold), calibration)
+        for kind, answers in said.items():
+            answers.append(said_by(mine.of_kind(kind), calibration))
+    return {f"{kind}s": describe(_together(answers)) for kind, answers in said.items()}
+
+
+def _together(parts: Sequence[Said]) -> Said:
+    return Said(
+        np.concatenate([one.truth for one in parts]),
+        np.concatenate([one.said for one in parts]),
+        np.concatenate([one.probabilities for one in parts]),
+    )
 
 
 def calibrate(run: OutOfFold) -> dict[str, float]:
