@@ -1,6 +1,6 @@
 """What a study says of out-of-fold answers is counted from them.
 
-Seen to fail: with infarctions of every kind counted together; with offsets added twice; with one calibration for all folds.
+Seen to fail: with infarctions of every kind counted together; with offsets added twice; with one calibration for all.
 """
 
 from pathlib import Path
