@@ -45,7 +45,7 @@ def add_commands(app: typer.Typer) -> None:
 def demo(
     exit_when_done: Annotated[bool, typer.Option("--exit", help="End when every ECG is answered.")] = False,
 ) -> None:
-    """Push real ECGs through a whole node on this machine; everything lies in a temporary folder."""
+    """Push real ECGs and a drawn sheet through a whole node on this machine; everything lies in a temporary folder."""
     stop = _stop_on_signal()
     with tempfile.TemporaryDirectory(prefix="ecg-node-demo-", ignore_cleanup_errors=True) as folder:
         answered = _run_demo(Path(folder), stop, exit_when_done)
